@@ -1,0 +1,43 @@
+"""What a cached answer belongs to: a scope that is never matched fuzzily, and the query's text.
+
+Does not know: vectors, stores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+
+from routerlab.query import Message
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The hard partition: two queries share answers only where all of this is the same."""
+
+    tenant: str
+    system_prompt: str
+    policy: str
+    parameters: str
+    earlier_turns: tuple[Message, ...]
+    embedder_id: str
+
+    @cached_property
+    def hash(self) -> str:
+        """sha256 over all fields, with unambiguous borders between them."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class CacheKey:
+    """A scope and the text of the last user turn; white space at the ends does not count."""
+
+    scope_hash: str
+    text: str
+
+    @classmethod
+    def of(cls, scope: Scope, text: str) -> CacheKey:
+        """The key of a query."""
+        return cls(scope.hash, text.strip())

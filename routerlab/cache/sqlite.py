@@ -1,0 +1,183 @@
+"""Cache entries in one SQLite file (WAL), which several processes may share.
+
+A file that is corrupt, foreign or newer is refused and left as it is. Does not know: similarity.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from routerlab.cache.stores import Entry
+from routerlab.errors import CacheFileError
+
+if TYPE_CHECKING:
+    from routerlab.embedding import Vectors
+
+APPLICATION_ID = 0x524C4143
+SCHEMA_VERSION = 1
+_SCHEMA = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE IF NOT EXISTS entry (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    scope TEXT NOT NULL, text TEXT NOT NULL, answer TEXT NOT NULL,
+    tier TEXT NOT NULL, model TEXT NOT NULL, provider TEXT NOT NULL,
+    created REAL NOT NULL, used INTEGER NOT NULL, vector BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS entry_text ON entry (scope, text);
+CREATE INDEX IF NOT EXISTS entry_used ON entry (used);
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {SCHEMA_VERSION};
+COMMIT;
+"""
+_COLUMNS = "id, scope, text, answer, tier, model, provider, created, vector"
+
+
+class SQLiteStore:
+    """See `Store`. `path` is made if missing, readable by its owner alone."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._data_version = -1
+        self._added = True
+        with self._errors():
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            Path(path).touch(mode=0o600)
+            self._db = sqlite3.connect(
+                path, timeout=10, isolation_level=None, check_same_thread=False
+            )
+        try:
+            self._open()
+        except CacheFileError:
+            self._db.close()
+            raise
+
+    def _open(self) -> None:
+        with self._errors():
+            (tables,) = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            (application,) = self._db.execute("PRAGMA application_id").fetchone()
+            (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if tables and application != APPLICATION_ID:
+            raise CacheFileError(
+                f"{self.path} is a database of something else: choose another file for the cache"
+            )
+        if tables and version != SCHEMA_VERSION:
+            raise CacheFileError(
+                f"{self.path} has cache schema {version}, this routerlab reads {SCHEMA_VERSION}: "
+                "use the routerlab that wrote it, or choose another file"
+            )
+        with self._errors():
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            if not tables:
+                self._db.executescript(_SCHEMA)
+            self._db.execute(f"SELECT {_COLUMNS}, used FROM entry LIMIT 1").fetchone()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise CacheFileError(
+                f"cache file {self.path}: {error}. It was left as it is; move it away to start "
+                "with an empty cache, or choose another file"
+            ) from error
+
+    def add(self, entry: Entry) -> int:
+        """See `Store`."""
+        with self._errors():
+            cursor = self._db.execute(
+                "INSERT INTO entry (scope, text, answer, tier, model, provider, created, used, vector) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, (SELECT coalesce(max(used), 0) + 1 FROM entry), ?)",
+                (
+                    entry.scope,
+                    entry.text,
+                    entry.answer,
+                    entry.tier,
+                    entry.model,
+                    entry.provider,
+                    entry.created,
+                    entry.vector.astype("<f4").tobytes(),
+                ),
+            )
+        self._added = True
+        return int(cursor.lastrowid or 0)
+
+    def get(self, entry_id: int) -> Entry | None:
+        """See `Store`."""
+        return self._one("WHERE id = ?", entry_id)
+
+    def find_exact(self, scope: str, text: str) -> Entry | None:
+        """See `Store`."""
+        return self._one("WHERE scope = ? AND text = ? ORDER BY id DESC", scope, text)
+
+    def _one(self, where: str, *values: object) -> Entry | None:
+        with self._errors():
+            row = self._db.execute(
+                f"SELECT {_COLUMNS} FROM entry {where} LIMIT 1", values
+            ).fetchone()
+        if row is None:
+            return None
+        *fields, blob = row
+        return Entry(*fields, vector=_vector(blob))
+
+    def vectors_after(self, entry_id: int) -> Sequence[tuple[int, str, Vectors]]:
+        """See `Store`. Reads the table only where this or another process has written."""
+        with self._errors():
+            (version,) = self._db.execute("PRAGMA data_version").fetchone()
+            if version == self._data_version and not self._added:
+                return []
+            rows = self._db.execute(
+                "SELECT id, scope, vector FROM entry WHERE id > ? ORDER BY id", (entry_id,)
+            ).fetchall()
+        self._data_version, self._added = version, False
+        return [(row_id, scope, _vector(blob)) for row_id, scope, blob in rows]
+
+    def touch(self, entry_id: int) -> None:
+        """See `Store`."""
+        with self._errors():
+            self._db.execute(
+                "UPDATE entry SET used = (SELECT max(used) + 1 FROM entry) WHERE id = ?",
+                (entry_id,),
+            )
+
+    def remove(self, entry_id: int) -> bool:
+        """See `Store`."""
+        with self._errors():
+            return self._db.execute("DELETE FROM entry WHERE id = ?", (entry_id,)).rowcount > 0
+
+    def remove_exact(self, scope: str, text: str) -> Sequence[int]:
+        """See `Store`."""
+        with self._errors():
+            rows = self._db.execute(
+                "DELETE FROM entry WHERE scope = ? AND text = ? RETURNING id", (scope, text)
+            ).fetchall()
+        return [row_id for (row_id,) in rows]
+
+    def evict(self, count: int) -> Sequence[tuple[str, int]]:
+        """See `Store`."""
+        with self._errors():
+            return self._db.execute(
+                "DELETE FROM entry WHERE id IN (SELECT id FROM entry ORDER BY used LIMIT ?) "
+                "RETURNING scope, id",
+                (count,),
+            ).fetchall()
+
+    def count(self) -> int:
+        """See `Store`."""
+        with self._errors():
+            (entries,) = self._db.execute("SELECT count(*) FROM entry").fetchone()
+        return int(entries)
+
+    def close(self) -> None:
+        """See `Store`."""
+        self._db.close()
+
+
+def _vector(blob: bytes) -> Vectors:
+    return np.frombuffer(blob, dtype="<f4")

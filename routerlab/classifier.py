@@ -1,0 +1,114 @@
+"""The complexity classifier as the router uses it: unit vectors in, tier probabilities out.
+
+Kept as a skops file with a card beside it; both hashes are checked before anything is loaded, and
+no pickle is read. Does not know: how it was trained (`lab.training`), what a tier costs.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from routerlab.errors import ClassifierError
+from routerlab.files import DATA_DIR, RESULTS_DIR, sha256_file, write_atomically, write_json
+from routerlab.types import TIERS
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from routerlab.embedding import Vectors
+
+DEFAULT_MODEL_DIR = RESULTS_DIR / "model"
+TRAINING_FILE = DATA_DIR / "training_queries.jsonl"
+MODEL_FILE = "classifier.skops"
+CARD_FILE = "classifier.json"
+_RETRAIN = "retrain with `make reproduce` (or run notebooks/02_train_classifier.ipynb)"
+
+
+class Classifier(Protocol):
+    """Unit vectors of shape (n, d) to tier probabilities of shape (n, 4), columns as in `TIERS`."""
+
+    def predict_proba(self, vectors: Vectors) -> NDArray[np.float64]:
+        """Probabilities; each row sums to one."""
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a stored classifier was made from; `model_sha256` is of the skops file."""
+
+    embedder_id: str
+    training_sha256: str
+    model_sha256: str
+    training_rows: int
+    seed: int
+    estimator: str
+    sklearn_version: str
+
+
+class StoredClassifier:
+    """A scikit-learn estimator with its card."""
+
+    def __init__(self, estimator: Any, card: ModelCard) -> None:
+        self.estimator = estimator
+        self.card = card
+
+    def predict_proba(self, vectors: Vectors) -> NDArray[np.float64]:
+        """Probabilities of shape (n, 4), columns in the order of `TIERS`."""
+        proba: NDArray[np.float64] = self.estimator.predict_proba(vectors)
+        return proba
+
+
+def save_classifier(
+    estimator: Any, folder: Path, *, embedder_id: str, training_file: Path, rows: int, seed: int
+) -> ModelCard:
+    """Store a fitted estimator whose `classes_` are 0 to 3, and its card, each whole or not at all."""
+    import sklearn
+    import skops.io
+
+    if list(estimator.classes_) != list(range(len(TIERS))):
+        raise ClassifierError("the estimator must be fitted on the tier numbers 0 to 3")
+    model_file = folder / MODEL_FILE
+    write_atomically(model_file, lambda path: skops.io.dump(estimator, path))
+    card = ModelCard(
+        embedder_id=embedder_id,
+        training_sha256=sha256_file(training_file),
+        model_sha256=sha256_file(model_file),
+        training_rows=rows,
+        seed=seed,
+        estimator=repr(estimator),
+        sklearn_version=sklearn.__version__,
+    )
+    write_json(folder / CARD_FILE, asdict(card))
+    return card
+
+
+def load_classifier(
+    embedder_id: str, folder: Path = DEFAULT_MODEL_DIR, training_file: Path = TRAINING_FILE
+) -> StoredClassifier:
+    """Load a stored classifier; `ClassifierError` where it is missing, altered or stale."""
+    try:
+        card = ModelCard(**json.loads((folder / CARD_FILE).read_text(encoding="utf-8")))
+        actual = sha256_file(folder / MODEL_FILE)
+    except OSError as error:
+        raise ClassifierError(f"no trained classifier in {folder}: {_RETRAIN}") from error
+    except (ValueError, TypeError) as error:
+        raise ClassifierError(f"{folder / CARD_FILE} is not a model card: {_RETRAIN}") from error
+    if actual != card.model_sha256:
+        raise ClassifierError(f"{folder / MODEL_FILE} is not what its card says: {_RETRAIN}")
+    if card.embedder_id != embedder_id:
+        raise ClassifierError(
+            f"the classifier was trained on {card.embedder_id}, this is {embedder_id}: {_RETRAIN}"
+        )
+    if training_file.exists() and sha256_file(training_file) != card.training_sha256:
+        raise ClassifierError(f"{training_file} changed since the training: {_RETRAIN}")
+
+    import skops.io
+
+    try:
+        estimator = skops.io.load(folder / MODEL_FILE, trusted=[])
+    except Exception as error:  # skops raises many kinds for a file that it cannot trust or read
+        raise ClassifierError(f"{folder / MODEL_FILE} cannot be loaded: {_RETRAIN}") from error
+    return StoredClassifier(estimator, card)

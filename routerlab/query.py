@@ -1,0 +1,126 @@
+"""What a caller may ask: a string or chat messages, checked and put into one form.
+
+Does not know: tiers, models, the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from routerlab.errors import InvalidQuery
+
+Query = str | Sequence[Mapping[str, str]]
+"""What a caller may pass: a string, or chat messages `{"role": ..., "content": ...}`."""
+
+MAX_QUERY_CHARS = 1_000_000
+"""Longer queries are refused: no model of the catalog could read them."""
+CLASSIFIED_CHARS = 8_000
+"""What the embedding sees at the most; its model reads 256 word pieces, which are fewer."""
+FOLLOW_UP_WORDS = 6
+"""A last turn of at most this many words is judged together with the user's turns before it."""
+
+_ROLES = ("system", "user", "assistant")
+
+
+@dataclass(frozen=True)
+class Message:
+    """One chat turn. `role` is `system`, `user` or `assistant`."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A validated query: chat messages of which the last is the user's."""
+
+    messages: tuple[Message, ...]
+
+    @classmethod
+    def from_query(cls, query: Query, system_prompt: str | None = None) -> Conversation:
+        """Check a query and put it into one form; `InvalidQuery` says what is wrong with it."""
+        if isinstance(query, str):
+            turns = [Message("user", _checked_text(query, "the query"))]
+        elif isinstance(query, Sequence) and not isinstance(query, bytes | bytearray):
+            turns = [_checked_message(item, place) for place, item in enumerate(query)]
+        else:
+            raise InvalidQuery(
+                f"a query is a string or a list of chat messages, not {type(query).__name__}: "
+                "decode bytes first, for example query.decode('utf-8')"
+            )
+        if not turns or turns[-1].role != "user":
+            raise InvalidQuery("the last message must be the user's: end the list with role 'user'")
+        if system_prompt is not None:
+            turns.insert(0, Message("system", _checked_text(system_prompt, "the system prompt")))
+        return cls(tuple(turns))
+
+    @property
+    def text(self) -> str:
+        """The last user turn: what the semantic cache compares."""
+        return self.messages[-1].content
+
+    @property
+    def system_prompt(self) -> str:
+        """All system turns, joined; empty where there is none."""
+        return "\n".join(m.content for m in self.messages if m.role == "system")
+
+    @property
+    def earlier_turns(self) -> tuple[Message, ...]:
+        """What came before the last user turn, system turns left out."""
+        return tuple(m for m in self.messages[:-1] if m.role != "system")
+
+    @property
+    def judged_text(self) -> str:
+        """What the classifier reads: a short follow-up takes the user's turns before it along."""
+        earlier = [m.content for m in self.earlier_turns if m.role == "user"]
+        if earlier and len(self.text.split()) <= FOLLOW_UP_WORDS:
+            return "\n".join([*earlier, self.text])
+        return self.text
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the decision should know about how this query was read."""
+        if len(self.judged_text) > CLASSIFIED_CHARS:
+            return (
+                f"the query has {len(self.judged_text):,} characters; tier and semantic cache "
+                f"were judged by its first {CLASSIFIED_CHARS:,}, at most 256 word pieces of them",
+            )
+        return ()
+
+
+def _checked_message(item: object, place: int) -> Message:
+    if isinstance(item, Message):
+        role, content = item.role, item.content
+    elif isinstance(item, Mapping) and isinstance(item.get("role"), str) and "content" in item:
+        role, content = item["role"], item["content"]
+    else:
+        raise InvalidQuery(
+            f"message {place} needs a 'role' and a 'content', "
+            'like {"role": "user", "content": "…"}'
+        )
+    if role not in _ROLES:
+        raise InvalidQuery(f"message {place} has role {role!r}: use one of {', '.join(_ROLES)}")
+    return Message(role, _checked_text(content, f"message {place}"))
+
+
+def _checked_text(text: object, what: str) -> str:
+    if not isinstance(text, str):
+        raise InvalidQuery(f"{what} is {type(text).__name__}, not text: pass a string")
+    if not text.strip():
+        raise InvalidQuery(f"{what} is empty: there is nothing to route")
+    if len(text) > MAX_QUERY_CHARS:
+        raise InvalidQuery(
+            f"{what} has {len(text):,} characters, more than {MAX_QUERY_CHARS:,}: "
+            "split it or send a summary"
+        )
+    if "\x00" in text:
+        raise InvalidQuery(f"{what} holds NUL bytes, so it is not text: decode or extract it first")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InvalidQuery(
+            f"{what} is not valid Unicode text (lone surrogate at position {error.start}): "
+            "decode the bytes with their right encoding"
+        ) from None
+    return text

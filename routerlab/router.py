@@ -1,0 +1,219 @@
+"""`LLMRouter`: which model should answer this query, and when need none answer at all?
+
+Wires the parts together and answers whole. Does not know streaming: `StreamingRouter` builds on
+`route`, `requests`, `remember` and the public attributes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import time
+from collections.abc import Sequence
+from functools import cached_property
+
+from routerlab import tokens
+from routerlab.attempts import Biller, all_failed, total_usage
+from routerlab.billing import Session
+from routerlab.cache import SemanticCache
+from routerlab.cache.calibration import calibrated_threshold
+from routerlab.catalog import Catalog, load_catalog
+from routerlab.classifier import Classifier, load_classifier
+from routerlab.embedding import Embedder, MiniLMEmbedder
+from routerlab.errors import BudgetError, ProviderError
+from routerlab.pipeline import Pipeline, Routed
+from routerlab.policies import Policy, TierPolicy
+from routerlab.providers import Answer, ChatRequest, Deadlines, Endpoints, ProviderHub
+from routerlab.providers.endpoints import open_endpoints
+from routerlab.query import Conversation, Query
+from routerlab.types import Attempt, Completion, EndState, Mode, RouteDecision
+
+
+class LLMRouter:
+    """Routes queries among the catalog's models, answers repeats from its cache.
+
+    With no argument it routes offline, and answers come from the local simulated providers.
+    `mode`: `simulated`, `replayed` or `live`; live needs keys and a budget in USD (`budget_usd`
+    or BUDGET_USD). `endpoints` takes the place of the mode's own. `cache`: a `SemanticCache`, a
+    URL (`memory://`, `sqlite:///file`), or None for no cache. Answers are shared within a `tenant`.
+    """
+
+    def __init__(
+        self,
+        *,
+        mode: str = "simulated",
+        endpoints: Endpoints | None = None,
+        budget_usd: float | None = None,
+        catalog: Catalog | None = None,
+        embedder: Embedder | None = None,
+        classifier: Classifier | None = None,
+        policy: Policy | None = None,
+        cache: SemanticCache | str | None = "memory://",
+        tenant: str = "default",
+        max_output_tokens: int = 2048,
+        deadlines: Deadlines | None = None,
+    ) -> None:
+        self.catalog = catalog or load_catalog()
+        self.embedder = embedder or MiniLMEmbedder()
+        self.policy = policy or TierPolicy()
+        self.endpoints = endpoints or open_endpoints(mode)
+        self.mode = self.endpoints.mode
+        self.session = Session(_budget(budget_usd, self.mode))
+        self.biller = Biller(self.catalog, self.session, self.mode)
+        self.deadlines = deadlines or Deadlines()
+        self.hub = ProviderHub(self.catalog, self.endpoints, self.deadlines)
+        self.tenant = tenant
+        self.max_output_tokens = max_output_tokens
+        if isinstance(cache, str):
+            cache = SemanticCache(cache, threshold=calibrated_threshold(self.embedder.id))
+        self.cache = cache
+        self._classifier = classifier
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        """The stages, everything loaded; made on the first route, so that none waits later.
+
+        `ClassifierError` or `EmbeddingError` where a model file is missing, altered or stale.
+        """
+        pipeline = Pipeline(
+            catalog=self.catalog,
+            embedder=self.embedder,
+            classifier=self._classifier or load_classifier(self.embedder.id),
+            policy=self.policy,
+            cache=self.cache,
+            tenant=self.tenant,
+            max_output_tokens=self.max_output_tokens,
+            mode=self.mode,
+        )
+        pipeline.classifier.predict_proba(self.embedder.encode(["warm up"]))
+        tokens.count_answer("warm up", self.catalog.models[0])
+        return pipeline
+
+    async def route_query(self, query: Query, system_prompt: str | None = None) -> RouteDecision:
+        """Decide where a query should go; calls no model. `InvalidQuery` for what is not text."""
+        return (await self.route(query, system_prompt)).decision
+
+    async def route(self, query: Query, system_prompt: str | None = None) -> Routed:
+        """`route_query`, with what an answer needs beside the decision."""
+        return (await self._route_all([query], system_prompt))[0]
+
+    async def route_many(
+        self, queries: Sequence[Query], system_prompt: str | None = None
+    ) -> list[RouteDecision]:
+        """Decide for many queries with one encode; the same decisions as one by one.
+
+        The time of shared stages is divided evenly among the queries.
+        """
+        return [routed.decision for routed in await self._route_all(queries, system_prompt)]
+
+    async def complete(self, query: Query, system_prompt: str | None = None) -> Completion:
+        """Answer a query: from the cache, else by the chosen model or its fallbacks.
+
+        `ProviderError` where no model answered; every attempt's cost is in `cost_usd`.
+        """
+        started = time.perf_counter()
+        routed = await self.route(query, system_prompt)
+        decision = routed.decision
+        attempts: list[Attempt] = []
+        text = decision.cache.answer or ""
+        end_state: EndState = "complete"
+        if not decision.cache.hit:
+            answer = await self._answer(routed, attempts)
+            text, end_state = answer.text, answer.end_state
+            if end_state == "complete":
+                self.remember(routed, text, attempts[-1])
+        return Completion(
+            text=text,
+            model=attempts[-1].model if attempts else decision.model,
+            provider=attempts[-1].provider if attempts else decision.provider,
+            usage=total_usage(attempts),
+            cost_usd=sum(attempt.cost_usd for attempt in attempts),
+            total_ms=(time.perf_counter() - started) * 1e3,
+            end_state=end_state,
+            cached=decision.cache.hit,
+            mode=self.mode,
+            decision=decision,
+            attempts=tuple(attempts),
+        )
+
+    def requests(self, routed: Routed) -> list[ChatRequest]:
+        """The calls to try for a query, in order."""
+        models = [routed.decision.model, *routed.decision.fallbacks]
+        messages = routed.conversation.messages
+        return [
+            ChatRequest(self.catalog.model(model), messages, self.max_output_tokens)
+            for model in models
+        ]
+
+    def remember(self, routed: Routed, text: str, answered: Attempt) -> None:
+        """Put a complete answer into the cache."""
+        if self.cache is not None and routed.vector is not None and text:
+            self.cache.put(
+                routed.key,
+                routed.vector,
+                text,
+                tier=routed.decision.tier,
+                model=answered.model,
+                provider=answered.provider,
+            )
+
+    async def aclose(self) -> None:
+        """Close connections and cache."""
+        await self.hub.close()
+        if self.cache is not None:
+            self.cache.close()
+
+    async def _route_all(self, queries: Sequence[Query], system_prompt: str | None) -> list[Routed]:
+        conversations = [Conversation.from_query(query, system_prompt) for query in queries]
+        if not conversations:
+            return []
+        # A thread, so that loading and encoding never hold up the streams of the same event loop.
+        return await asyncio.to_thread(self._run, conversations)
+
+    def _run(self, conversations: Sequence[Conversation]) -> list[Routed]:
+        pipeline = self.pipeline
+        return pipeline.run(conversations, time.perf_counter())
+
+    async def _answer(self, routed: Routed, attempts: list[Attempt]) -> Answer:
+        errors: list[ProviderError] = []
+        for request in self.requests(routed):
+            reserved = self.biller.reserve(request)
+            answer: Answer | None = None
+            end_state: EndState = "cancelled"
+            try:
+                async with asyncio.timeout(self.deadlines.total_s):
+                    answer = await self.hub.provider(request.model).complete(request)
+                end_state = answer.end_state
+                return answer
+            except (ProviderError, TimeoutError) as error:
+                end_state = "error"
+                errors.append(self.hub.failure(request, error))
+                if not errors[-1].retryable:
+                    raise errors[-1] from None
+            finally:
+                attempts.append(
+                    self.biller.settle(
+                        request,
+                        reserved,
+                        end_state,
+                        answer.usage if answer else None,
+                        answer.text if answer else "",
+                        str(errors[-1]) if end_state == "error" else None,
+                    )
+                )
+        raise all_failed(errors)
+
+
+def _budget(budget_usd: float | None, mode: Mode) -> float | None:
+    given = os.environ.get("BUDGET_USD", "") if mode == "live" else ""
+    if budget_usd is None and given:
+        try:
+            budget_usd = float(given)
+        except ValueError:
+            raise BudgetError(f"BUDGET_USD is {given!r}: set a number such as 1.50") from None
+    if budget_usd is None and mode == "live":
+        raise BudgetError("live mode spends money: pass budget_usd=… or set BUDGET_USD")
+    if budget_usd is not None and not (math.isfinite(budget_usd) and budget_usd > 0):
+        raise BudgetError(f"a budget is a sum above zero in USD, got {budget_usd}")
+    return budget_usd
