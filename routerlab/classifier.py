@@ -64,7 +64,7 @@ class StoredClassifier:
 def save_classifier(
     estimator: Any, folder: Path, *, embedder_id: str, training_file: Path, rows: int, seed: int
 ) -> ModelCard:
-    """Store a fitted estimator whose `classes_` are 0 to 3, and its card, each whole or not at all."""
+    """Store a fitted estimator whose `classes_` are 0 to 3, and its card, each whole."""
     import sklearn
     import skops.io
 

@@ -1,4 +1,4 @@
-"""Where the project keeps its files, how they are hashed, and how one is written whole or not at all.
+"""Where the project keeps its files, how they are hashed, and how one is written whole.
 
 Does not know: what is in any file.
 """
@@ -35,7 +35,7 @@ def sha256_file(path: Path) -> str:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it; on failure leave no trace."""
+    """Let `write` fill a temporary file beside `path`, then rename it; a failure leaves no trace."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
     os.close(handle)

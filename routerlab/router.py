@@ -12,14 +12,15 @@ import os
 import time
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 
 from routerlab import tokens
 from routerlab.attempts import Biller, all_failed, total_usage
 from routerlab.billing import Session
 from routerlab.cache import SemanticCache
-from routerlab.cache.calibration import calibrated_threshold
+from routerlab.cache.calibration import CALIBRATION_FILE, calibrated_threshold
 from routerlab.catalog import Catalog, load_catalog
-from routerlab.classifier import Classifier, load_classifier
+from routerlab.classifier import DEFAULT_MODEL_DIR, Classifier, load_classifier
 from routerlab.embedding import Embedder, MiniLMEmbedder
 from routerlab.errors import BudgetError, ProviderError
 from routerlab.pipeline import Pipeline, Routed
@@ -37,6 +38,8 @@ class LLMRouter:
     `mode`: `simulated`, `replayed` or `live`; live needs keys and a budget in USD (`budget_usd`
     or BUDGET_USD). `endpoints` takes the place of the mode's own. `cache`: a `SemanticCache`, a
     URL (`memory://`, `sqlite:///file`), or None for no cache. Answers are shared within a `tenant`.
+    `model_dir`: where classifier and cache calibration lie. Routers that are given one `session`
+    share its budget.
     """
 
     def __init__(
@@ -48,27 +51,33 @@ class LLMRouter:
         catalog: Catalog | None = None,
         embedder: Embedder | None = None,
         classifier: Classifier | None = None,
+        model_dir: Path = DEFAULT_MODEL_DIR,
         policy: Policy | None = None,
         cache: SemanticCache | str | None = "memory://",
         tenant: str = "default",
         max_output_tokens: int = 2048,
         deadlines: Deadlines | None = None,
+        session: Session | None = None,
     ) -> None:
         self.catalog = catalog or load_catalog()
         self.embedder = embedder or MiniLMEmbedder()
         self.policy = policy or TierPolicy()
         self.endpoints = endpoints or open_endpoints(mode)
         self.mode = self.endpoints.mode
-        self.session = Session(_budget(budget_usd, self.mode))
+        self.session = session or Session(_budget(budget_usd, self.mode))
         self.biller = Biller(self.catalog, self.session, self.mode)
         self.deadlines = deadlines or Deadlines()
         self.hub = ProviderHub(self.catalog, self.endpoints, self.deadlines)
         self.tenant = tenant
         self.max_output_tokens = max_output_tokens
         if isinstance(cache, str):
-            cache = SemanticCache(cache, threshold=calibrated_threshold(self.embedder.id))
+            calibration = model_dir / CALIBRATION_FILE
+            cache = SemanticCache(
+                cache, threshold=calibrated_threshold(self.embedder.id, calibration)
+            )
         self.cache = cache
         self._classifier = classifier
+        self._model_dir = model_dir
 
     @cached_property
     def pipeline(self) -> Pipeline:
@@ -79,7 +88,7 @@ class LLMRouter:
         pipeline = Pipeline(
             catalog=self.catalog,
             embedder=self.embedder,
-            classifier=self._classifier or load_classifier(self.embedder.id),
+            classifier=self._classifier or load_classifier(self.embedder.id, self._model_dir),
             policy=self.policy,
             cache=self.cache,
             tenant=self.tenant,

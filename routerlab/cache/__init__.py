@@ -73,7 +73,7 @@ class SemanticCache:
         self._load_new()
 
     def get(self, key: CacheKey, vector: Vectors | None = None) -> CacheResult:
-        """Look up: without `vector` the exact layer only, with the query's unit vector the semantic.
+        """Look up in the exact layer, or, with the query's unit vector, in the semantic one.
 
         A look-up counts as a miss once, when the semantic layer had its turn.
         """

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from routerlab.cache import DEFAULT_THRESHOLD
 from routerlab.errors import CacheFileError
-from routerlab.files import RESULTS_DIR, write_json
+from routerlab.files import write_json
 
-DEFAULT_CALIBRATION = RESULTS_DIR / "model" / "cache_calibration.json"
+CALIBRATION_FILE = "cache_calibration.json"
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class CacheCalibration:
         write_json(path, asdict(self))
 
 
-def calibrated_threshold(embedder_id: str, path: Path = DEFAULT_CALIBRATION) -> float:
+def calibrated_threshold(embedder_id: str, path: Path) -> float:
     """The calibrated threshold; the conservative default where none fits this embedding.
 
     `CacheFileError` where the file is there but cannot be read.

@@ -1,6 +1,6 @@
 """A cheap check that a near text may share an answer, for what a cosine does not see.
 
-Numbers and negations must agree. Does not know: vectors, thresholds, or whether the answer is right.
+Numbers and negations must agree. Does not know: vectors, thresholds, answers.
 """
 
 from __future__ import annotations

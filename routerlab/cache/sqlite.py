@@ -35,7 +35,8 @@ PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 COMMIT;
 """
-_COLUMNS = "id, scope, text, answer, tier, model, provider, created, vector"
+_NAMES = ("id", "scope", "text", "answer", "tier", "model", "provider", "created", "vector")
+_COLUMNS = ", ".join(_NAMES)
 
 
 class SQLiteStore:
@@ -76,7 +77,7 @@ class SQLiteStore:
             self._db.execute("PRAGMA synchronous=NORMAL")
             if not tables:
                 self._db.executescript(_SCHEMA)
-            self._db.execute(f"SELECT {_COLUMNS}, used FROM entry LIMIT 1").fetchone()
+            self._db.execute("SELECT vector, provider, used FROM entry LIMIT 1").fetchone()
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -92,7 +93,8 @@ class SQLiteStore:
         """See `Store`."""
         with self._errors():
             cursor = self._db.execute(
-                "INSERT INTO entry (scope, text, answer, tier, model, provider, created, used, vector) "
+                "INSERT INTO entry "
+                "(scope, text, answer, tier, model, provider, created, used, vector) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, (SELECT coalesce(max(used), 0) + 1 FROM entry), ?)",
                 (
                     entry.scope,
@@ -123,8 +125,8 @@ class SQLiteStore:
             ).fetchone()
         if row is None:
             return None
-        *fields, blob = row
-        return Entry(*fields, vector=_vector(blob))
+        fields = dict(zip(_NAMES, row, strict=True))
+        return Entry(**{**fields, "vector": _vector(fields["vector"])})
 
     def vectors_after(self, entry_id: int) -> Sequence[tuple[int, str, Vectors]]:
         """See `Store`. Reads the table only where this or another process has written."""

@@ -174,7 +174,8 @@ class Simulator:
         self, request: web.Request, provider: str, model: str, body: dict[str, Any], fault: Fault
     ) -> tuple[int, str] | None:
         bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
-        key = request.headers.get("x-api-key", "") if provider == "anthropic" else bearer
+        # Anthropic takes its key in either header; the SDK's newer versions send the bearer.
+        key = request.headers.get("x-api-key", bearer) if provider == "anthropic" else bearer
         if not secrets.compare_digest(key.encode(), self.api_key.encode()):
             return 401, "invalid API key"
         if fault.status is not None:

@@ -1,0 +1,57 @@
+"""Before money is spent: what a live run would cost, whether the budget and the keys allow it.
+
+Does not know: how the run goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from routerlab.catalog import Catalog, load_catalog
+from routerlab.errors import BudgetError, MissingKey, ModeError
+from routerlab.lab.benchmark import estimate_usd
+from routerlab.lab.queries import load_benchmark, load_variants
+from routerlab.lab.traffic import make_traffic
+from routerlab.providers.endpoints import LiveEndpoints
+
+
+def providers_with_key(catalog: Catalog) -> list[str]:
+    """Names of the providers whose key is in the environment."""
+    found = []
+    for provider in catalog.providers.values():
+        try:
+            LiveEndpoints().connect(provider)
+        except MissingKey:
+            continue
+        found.append(provider.name)
+    return found
+
+
+def confirm_budget(requests: int, seed: int = 0) -> float:
+    """Print the estimate (USD) of a live benchmark and return it.
+
+    `ModeError` without any key, `BudgetError` where the estimate passes BUDGET_USD.
+    """
+    catalog = load_catalog()
+    named = providers_with_key(catalog)
+    if not named:
+        variables = ", ".join(provider.key_env for provider in catalog.providers.values())
+        raise ModeError(f"live mode needs at least one key: set one or more of {variables}")
+    text = os.environ.get("BUDGET_USD", "")
+    try:
+        budget = float(text)
+    except ValueError:
+        raise BudgetError(f"BUDGET_USD is {text!r}: set a number such as 1.50") from None
+    traffic = make_traffic(load_benchmark(), load_variants(), requests=requests, seed=seed)
+    estimate = estimate_usd(traffic, catalog, seed)
+    sys.stderr.write(
+        f"live run: keys for {', '.join(named)}; {requests} requests by 5 policies, estimated "
+        f"${estimate:.2f} of a budget of ${budget:.2f}\n"
+    )
+    if estimate > budget:
+        raise BudgetError(
+            f"the estimate of ${estimate:.2f} passes the budget of ${budget:.2f}: raise "
+            "BUDGET_USD, or lower `requests` in notebooks/04_run_benchmark.ipynb"
+        )
+    return estimate

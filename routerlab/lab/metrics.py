@@ -1,0 +1,127 @@
+"""Figures with intervals: every metric is a value, a 95 % interval and a count.
+
+Intervals of means, shares and ratios resample whole families (cluster bootstrap, percentile);
+those of rare events are Clopper-Pearson. Does not know: where the numbers come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+from sklearn.metrics import f1_score
+
+Floats: TypeAlias = NDArray[np.float64]
+ROUNDS = 2_000
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measured figure: `value`, its 95 % interval from `low` to `high`, and `n` observations."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def as_dict(self) -> dict[str, float | int]:
+        """The form in report.json."""
+        return asdict(self)
+
+
+def _interval(draws: Floats) -> tuple[float, float]:
+    tail = (1 - LEVEL) / 2
+    low, high = np.nanquantile(draws, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def clustered(
+    columns: Sequence[ArrayLike],
+    clusters: Sequence[str],
+    statistic: Callable[[Floats], Floats],
+    *,
+    seed: int,
+) -> Metric:
+    """A figure that depends on sums of columns, with whole clusters resampled.
+
+    `columns`: k arrays of shape (n,). `statistic`: sums of shape (..., k) to figures (...). A mean
+    is `(values, ones)` with `s[..., 0] / s[..., 1]`.
+    """
+    values = np.column_stack([np.asarray(column, dtype=float) for column in columns])
+    if len(values) == 0:
+        raise ValueError("no observations: there is nothing to measure")
+    names, members = np.unique(np.asarray(clusters), return_inverse=True)
+    sums = np.zeros((len(names), values.shape[1]))
+    np.add.at(sums, members, values)
+    rng = np.random.default_rng(seed)
+    weights = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=ROUNDS)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        draws = statistic(weights @ sums)
+        value = float(statistic(values.sum(axis=0)))
+    return Metric(value, *_interval(draws), n=len(values))
+
+
+def mean(values: ArrayLike, clusters: Sequence[str], *, seed: int) -> Metric:
+    """Mean with an interval over clusters."""
+    column = np.asarray(values, dtype=float)
+    return clustered([column, np.ones(len(column))], clusters, ratio, seed=seed)
+
+
+def total(values: ArrayLike, clusters: Sequence[str], *, seed: int) -> Metric:
+    """Sum with an interval over clusters."""
+    return clustered([values], clusters, lambda sums: sums[..., 0], seed=seed)
+
+
+def saving(cost: ArrayLike, baseline: ArrayLike, clusters: Sequence[str], *, seed: int) -> Metric:
+    """Share of the baseline's cost that is saved, paired by request."""
+    return clustered([cost, baseline], clusters, lambda sums: 1 - ratio(sums), seed=seed)
+
+
+def ratio(sums: Floats) -> Floats:
+    """First sum over second."""
+    quotient: Floats = sums[..., 0] / sums[..., 1]
+    return quotient
+
+
+def share(events: int, n: int) -> Metric:
+    """Share of n independent trials, with the exact (Clopper-Pearson) interval."""
+    if n == 0:
+        raise ValueError("no trials: there is nothing to measure")
+    exact = stats.binomtest(events, n).proportion_ci(LEVEL, method="exact")
+    return Metric(events / n, float(exact.low), float(exact.high), n)
+
+
+def upper_bound(events: int, n: int, confidence: float = 0.95) -> float:
+    """One-sided Clopper-Pearson upper bound of a share; 1 without trials."""
+    if n == 0 or events == n:
+        return 1.0
+    return float(stats.beta.ppf(confidence, events + 1, n - events))
+
+
+def quantile(values: ArrayLike, q: float, *, seed: int) -> Metric:
+    """Quantile with a bootstrap interval over observations."""
+    column = np.asarray(values, dtype=float)
+    if len(column) == 0:
+        raise ValueError("no observations: there is nothing to measure")
+    rng = np.random.default_rng(seed)
+    draws = np.quantile(rng.choice(column, size=(ROUNDS, len(column))), q, axis=1)
+    return Metric(float(np.quantile(column, q)), *_interval(draws), n=len(column))
+
+
+def macro_f1(truth: ArrayLike, predicted: ArrayLike, *, seed: int) -> Metric:
+    """Macro-averaged F1 over four tiers (0 to 3), with a bootstrap interval over queries."""
+    y, p = np.asarray(truth), np.asarray(predicted)
+    rng = np.random.default_rng(seed)
+    draws = rng.integers(0, len(y), size=(500, len(y)))
+
+    def score(rows: NDArray[np.int64]) -> float:
+        f1 = f1_score(y[rows], p[rows], labels=range(4), average="macro", zero_division=0)
+        return float(f1)
+
+    value = score(np.arange(len(y)))
+    return Metric(value, *_interval(np.array([score(rows) for rows in draws])), n=len(y))

@@ -1,0 +1,215 @@
+"""The figures of the report, each as SVG and PNG with one style.
+
+Titles and alt texts are computed from the data; the subtitle names the mode. Does not know: how
+the data came about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from routerlab.files import write_atomically
+from routerlab.lab.benchmark import ROUTED
+from routerlab.types import TIERS
+
+# Okabe and Ito's palette, told apart by colour-blind readers; line styles tell the same in print.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+GREY = "#595959"
+LINES = ("-", "--", ":", "-.")
+PATHS = {"exact": "exact hit", "semantic": "semantic hit", "miss": "model chosen"}
+POLICIES = {
+    ROUTED: "routed, with cache",
+    "routed_no_cache": "routed, no cache",
+    "always_cheapest": "always cheapest",
+    "random": "random",
+    "always_strongest": "always strongest",
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The one style; SVG text stays text and SVG bytes do not change from run to run."""
+    settings: Any = {
+        "svg.hashsalt": "routerlab",
+        "svg.fonttype": "none",
+        "font.size": 10.5,
+        "axes.titlesize": 12.5,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "grid.color": "#E6E6E6",
+        "axes.axisbelow": True,
+        "figure.figsize": (7.2, 4.4),
+        "figure.dpi": 120,
+        "savefig.dpi": 200,
+        "axes.prop_cycle": cycler(color=COLOURS),
+    }
+    with mpl.rc_context(settings):
+        yield
+
+
+def titled(axes: Axes, title: str, subtitle: str) -> None:
+    """Title over subtitle, both flush left."""
+    axes.set_title(title, pad=24)
+    axes.text(0, 1.025, subtitle, transform=axes.transAxes, color=GREY, fontsize=9)
+
+
+def save(figure: Figure, folder: Path, name: str) -> None:
+    """Write `name.svg` and `name.png`, each whole or not at all, and close the figure."""
+    for kind, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
+        write_atomically(
+            folder / f"{name}.{kind}",
+            lambda path, kind=kind, metadata=metadata: figure.savefig(  # type: ignore[misc]
+                path, format=kind, metadata=metadata, bbox_inches="tight"
+            ),
+        )
+    plt.close(figure)
+
+
+def latency_ecdf(rows: pd.DataFrame, mode: str) -> tuple[Figure, str]:
+    """Share of decisions made within a time, by the path that they took."""
+    routed = rows[rows.arm == ROUTED]
+    figure, axes = plt.subplots()
+    medians = []
+    for (status, label), colour, line in zip(PATHS.items(), COLOURS, LINES, strict=False):
+        times = np.sort(routed[routed.cache == status].route_ms.to_numpy(dtype=float))
+        if not len(times):
+            continue
+        shares = np.arange(1, len(times) + 1) / len(times)
+        axes.step(times, shares, where="post", color=colour, linestyle=line, linewidth=2)
+        median = float(np.median(times))
+        medians.append(f"{label} {median:.2f} ms (n = {len(times)})")
+        axes.plot([], [], color=colour, linestyle=line, linewidth=2, label=medians[-1])
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:g}"))
+    axes.set(xlabel="time to route (ms, log scale)", ylabel="share of decisions", ylim=(0, 1.02))
+    axes.legend(title="path: median", loc="lower right", frameon=True)
+    whole = float(routed.route_ms.median())
+    titled(
+        axes,
+        f"Half of all decisions take less than {whole:.1f} ms",
+        f"Measured, in-process; {mode} mode, {len(routed)} requests",
+    )
+    return figure, "Cumulative share of routing decisions by time: " + "; ".join(medians) + "."
+
+
+def cost_by_policy(cost: Mapping[str, Any], mode: str) -> tuple[Figure, str]:
+    """USD of the same traffic under each policy, with intervals."""
+    named = {label: cost[f"{key}_usd"] for key, label in POLICIES.items()}
+    figure, axes = plt.subplots()
+    labels = list(named)[::-1]
+    values = [named[label]["value"] for label in labels]
+    errors = [
+        [named[label]["value"] - named[label]["low"] for label in labels],
+        [named[label]["high"] - named[label]["value"] for label in labels],
+    ]
+    colours = [COLOURS[0] if label.startswith("routed") else "#A6A6A6" for label in labels]
+    axes.barh(labels, values, xerr=errors, color=colours, ecolor=GREY, capsize=3, height=0.62)
+    for place, label in enumerate(labels):
+        axes.annotate(
+            f"${named[label]['value']:.3f}",
+            (named[label]["high"], place),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+        )
+    axes.set_xlabel("cost of the traffic (USD, list prices)")
+    axes.margins(x=0.14)
+    axes.grid(visible=False, axis="y")
+    saved = cost["saved"]
+    texts = "synthetic answers of equal length" if mode == "simulated" else "the providers' usage"
+    titled(
+        axes,
+        f"Routing with cache saves {saved['value']:.0%} "
+        f"({saved['low']:.0%} to {saved['high']:.0%}) against the strongest",
+        f"{mode} mode: {texts}; {saved['n']} requests, 95 % intervals over query families",
+    )
+    told = "; ".join(f"{label} ${metric['value']:.4f}" for label, metric in named.items())
+    return figure, f"Cost of the same traffic by policy: {told}."
+
+
+def confusion(section: Mapping[str, Any], mode: str) -> tuple[Figure, str]:
+    """Labelled tier against predicted tier on the benchmark queries."""
+    counts = np.array(section["confusion"]["counts"])
+    figure, axes = plt.subplots(figsize=(5.6, 4.8))
+    sns.heatmap(
+        counts,
+        annot=True,
+        fmt="d",
+        cmap="Blues",
+        cbar=False,
+        square=True,
+        linewidths=1,
+        xticklabels=list(TIERS),
+        yticklabels=list(TIERS),
+        ax=axes,
+    )
+    axes.set(xlabel="predicted tier", ylabel="labelled tier")
+    under = int(np.tril(counts, -1).sum())
+    over = int(np.triu(counts, 1).sum())
+    right, total = int(np.trace(counts)), int(counts.sum())
+    titled(
+        axes,
+        f"{right} of {total} benchmark queries get their tier",
+        f"{under} routed too low, {over} too high; measured, {mode} mode",
+    )
+    return figure, (
+        f"Confusion matrix of the tier classifier on {total} benchmark queries: {right} right, "
+        f"{under} under-routed, {over} over-routed."
+    )
+
+
+def cache_threshold(section: Mapping[str, Any], mode: str) -> tuple[Figure, str]:
+    """Hit and false-hit rate by cosine threshold on the test families."""
+    calibration = section["calibration"]
+    curve, threshold = calibration["curve"], section["threshold"]
+    figure, axes = plt.subplots()
+    series: Sequence[tuple[str, str, str, str]] = (
+        ("hit_rate", "hits", COLOURS[0], LINES[0]),
+        ("false_hit_rate", "false hits", COLOURS[1], LINES[1]),
+        ("false_hit_rate_cosine_only", "false hits, cosine alone", COLOURS[3], LINES[2]),
+    )
+    for key, label, colour, line in series:
+        axes.plot(
+            curve["threshold"], curve[key], color=colour, linestyle=line, linewidth=2, label=label
+        )
+    axes.axvline(threshold, color=GREY, linewidth=1.2)
+    axes.annotate(
+        f"calibrated: {threshold:.3f}",
+        (threshold, 0.97),
+        xycoords=("data", "axes fraction"),
+        xytext=(-6, 0),
+        textcoords="offset points",
+        ha="right",
+        color=GREY,
+    )
+    axes.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
+    axes.set(xlabel="cosine threshold", ylabel="share of look-ups")
+    axes.legend(loc="upper right", bbox_to_anchor=(1, 0.9))
+    tested = calibration["test"]
+    titled(
+        axes,
+        f"At {threshold:.3f} the cache serves {tested['hit_rate']['value']:.0%} of variants, "
+        f"{tested['false_hit_rate']['value']:.1%} wrongly",
+        f"Test families, half of the look-ups near misses; measured, {mode} mode, "
+        f"{tested['hit_rate']['n']} look-ups",
+    )
+    return figure, (
+        "Hit rate and false-hit rate of the semantic cache by cosine threshold on families not "
+        f"used to calibrate; at the calibrated {threshold:.3f} they are "
+        f"{tested['hit_rate']['value']:.1%} and {tested['false_hit_rate']['value']:.1%}."
+    )

@@ -1,0 +1,148 @@
+"""From the rows of a benchmark to the figures of the report.
+
+Does not know: how rows came about, files, plots. Each figure is a `Metric` in dictionary form.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from routerlab.lab import metrics
+from routerlab.lab.benchmark import ROUTED, STAGES
+from routerlab.lab.metrics import Metric
+from routerlab.types import TIERS
+
+Section = dict[str, Any]
+
+
+def _arm(rows: pd.DataFrame, name: str) -> pd.DataFrame:
+    return rows[rows.arm == name].sort_values("number").reset_index(drop=True)
+
+
+def latency(rows: pd.DataFrame, seed: int) -> Section:
+    """Milliseconds to route in the routed arm: median, 95th percentile, and each stage's median."""
+    routed = _arm(rows, ROUTED)
+    stages = {stage: routed[f"{stage}_ms"].dropna() for stage in STAGES}
+    return {
+        "route_ms": {
+            "p50": metrics.quantile(routed.route_ms, 0.50, seed=seed).as_dict(),
+            "p95": metrics.quantile(routed.route_ms, 0.95, seed=seed).as_dict(),
+        },
+        "stages_ms": {
+            stage: metrics.quantile(values, 0.50, seed=seed).as_dict()
+            for stage, values in stages.items()
+            if len(values)
+        },
+    }
+
+
+def cost(rows: pd.DataFrame, seed: int) -> Section:
+    """USD of the whole traffic by policy, and the shares saved, paired by request."""
+    routed = _arm(rows, ROUTED)
+    uncached = _arm(rows, "routed_no_cache")
+    strongest = _arm(rows, "always_strongest")
+    families = list(routed.family)
+
+    def spent(name: str) -> dict[str, float | int]:
+        arm = _arm(rows, name)
+        return metrics.total(arm.cost_usd, list(arm.family), seed=seed).as_dict()
+
+    def saved(less: pd.DataFrame, more: pd.DataFrame) -> dict[str, float | int]:
+        return metrics.saving(less.cost_usd, more.cost_usd, families, seed=seed).as_dict()
+
+    return {
+        "routed_usd": spent(ROUTED),
+        "routed_no_cache_usd": spent("routed_no_cache"),
+        "always_strongest_usd": spent("always_strongest"),
+        "always_cheapest_usd": spent("always_cheapest"),
+        "random_usd": spent("random"),
+        "saved_by_routing": saved(uncached, strongest),
+        "saved_by_cache": saved(routed, uncached),
+        "saved": saved(routed, strongest),
+    }
+
+
+def cache(rows: pd.DataFrame, seed: int) -> Section:
+    """Hit rates of the routed arm, and the share of look-ups answered wrongly."""
+    routed = _arm(rows, ROUTED)
+    families = list(routed.family)
+    hit = routed.cache.isin(["exact", "semantic"])
+    section = {
+        "hit_rate": metrics.mean(hit, families, seed=seed),
+        "false_hit_rate": metrics.mean(routed.false_hit, families, seed=seed),
+        "exact_hits": metrics.mean(routed.cache == "exact", families, seed=seed),
+        "semantic_hits": metrics.mean(routed.cache == "semantic", families, seed=seed),
+    }
+    if hit.any():
+        right, n = int((hit & ~routed.false_hit).sum()), int(hit.sum())
+        section["precision"] = metrics.share(right, n)
+    return {name: metric.as_dict() for name, metric in section.items()}
+
+
+def streaming(rows: pd.DataFrame, seed: int) -> Section:
+    """Time to first text in the routed arm, by path: from a model, and from the cache."""
+    routed = _arm(rows, ROUTED).dropna(subset=["ttft_ms"])
+    cached = routed.cache.isin(["exact", "semantic"])
+    paths = {"model": routed[~cached], "cache": routed[cached]}
+    return {
+        "ttft_ms": {
+            path: metrics.quantile(part.ttft_ms, 0.50, seed=seed).as_dict()
+            for path, part in paths.items()
+            if len(part)
+        }
+    }
+
+
+def billing(rows: pd.DataFrame, seed: int) -> Section:
+    """What was billed over all arms, on whose count, and the error of the estimates before."""
+    called = rows[rows.attempts > 0]
+    families = list(called.family)
+    relative = (called.estimated_input_tokens - called.input_tokens).abs() / called.input_tokens
+    by_kind = {
+        str(kind): metrics.mean(relative[part.index], list(part.family), seed=seed).as_dict()
+        for kind, part in called[called.attempts == 1].groupby("estimate_kind")
+    }
+    return {
+        "total_usd": metrics.total(called.cost_usd, families, seed=seed).as_dict(),
+        "usage_from_provider": metrics.mean(
+            called.usage_source == "provider", families, seed=seed
+        ).as_dict(),
+        "input_token_error": by_kind,
+    }
+
+
+def four_metrics(part: pd.DataFrame, seed: int) -> dict[str, dict[str, float | int]]:
+    """Latency, cost, accuracy and cache hit rate of a part of the routed arm.
+
+    Accuracy is over texts whose label is known: a near miss carries its neighbour's, not its own.
+    """
+    families = list(part.family)
+    hit = part.cache.isin(["exact", "semantic"])
+    labelled = part[part.kind.isin(["same_words", "paraphrase"])]
+    figures: dict[str, Metric] = {
+        "route_ms": metrics.quantile(part.route_ms, 0.50, seed=seed),
+        "cost_usd": metrics.mean(part.cost_usd, families, seed=seed),
+        "hit_rate": metrics.mean(hit, families, seed=seed),
+    }
+    if len(labelled):
+        right = labelled.tier == labelled.predicted_tier
+        figures["accuracy"] = metrics.mean(right, list(labelled.family), seed=seed)
+    return {name: metric.as_dict() for name, metric in figures.items()}
+
+
+def breakdown(rows: pd.DataFrame, seed: int) -> Section:
+    """The four metrics of the routed arm: overall, by labelled tier, by provider that answered."""
+    routed = _arm(rows, ROUTED)
+    return {
+        "overall": four_metrics(routed, seed),
+        "by_tier": {
+            tier: four_metrics(part, seed)
+            for tier in TIERS
+            if len(part := routed[routed.tier == tier])
+        },
+        "by_provider": {
+            str(provider): four_metrics(part, seed) for provider, part in routed.groupby("provider")
+        },
+    }
