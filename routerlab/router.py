@@ -28,7 +28,7 @@ from routerlab.policies import Policy, TierPolicy
 from routerlab.providers import Answer, ChatRequest, Deadlines, Endpoints, ProviderHub
 from routerlab.providers.endpoints import open_endpoints
 from routerlab.query import Conversation, Query
-from routerlab.types import Attempt, Completion, EndState, Mode, RouteDecision
+from routerlab.types import Attempt, Completion, EndState, RouteDecision
 
 
 class LLMRouter:
@@ -64,7 +64,7 @@ class LLMRouter:
         self.policy = policy or TierPolicy()
         self.endpoints = endpoints or open_endpoints(mode)
         self.mode = self.endpoints.mode
-        self.session = session or Session(_budget(budget_usd, self.mode))
+        self.session = session or Session(budget_for(self.mode, budget_usd))
         self.biller = Biller(self.catalog, self.session, self.mode)
         self.deadlines = deadlines or Deadlines()
         self.hub = ProviderHub(self.catalog, self.endpoints, self.deadlines)
@@ -214,7 +214,11 @@ class LLMRouter:
         raise all_failed(errors)
 
 
-def _budget(budget_usd: float | None, mode: Mode) -> float | None:
+def budget_for(mode: str, budget_usd: float | None = None) -> float | None:
+    """The budget of a mode (USD): the one given, else BUDGET_USD for live mode, else none.
+
+    `BudgetError` where live mode has none, or it is not a sum above zero.
+    """
     given = os.environ.get("BUDGET_USD", "") if mode == "live" else ""
     if budget_usd is None and given:
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,7 @@ def _counted(encoding: str) -> int:
 
 
 async def streaming_overhead(
-    catalog: Catalog, *, pairs: int, seed: int, chunks: int = OVERHEAD_CHUNKS
+    catalog: Catalog, *, pairs: int, seed: int, model_dir: Path, chunks: int = OVERHEAD_CHUNKS
 ) -> Metric:
     """Time of a stream through `StreamingRouter` over the raw SDK's, without delays, in pairs.
 
@@ -101,6 +102,7 @@ async def streaming_overhead(
         router = LLMRouter(
             endpoints=endpoints,
             catalog=catalog,
+            model_dir=model_dir,
             policy=FixedPolicy(OVERHEAD_MODEL),
             cache=None,
             max_output_tokens=2 * chunks,
