@@ -15,13 +15,13 @@ help: ## print this help
 
 # Torn down and built anew where the lock changed; left alone otherwise.
 $(READY): requirements.lock pyproject.toml
-	@echo "building $(VENV) from requirements.lock (once)"
+	@echo "building $(VENV) from requirements.lock, once; this takes some minutes"
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not here: install Python 3.11, or name one with make PYTHON=…"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "$(PYTHON) is not Python 3.11: name one with make PYTHON=…"; exit 1; }
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(READY)
 
 reproduce: $(READY) ## run all notebooks in order and write results/ (no key needed)

@@ -9,17 +9,15 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from routerlab.embedding import Vectors
 from routerlab.errors import ClassifierError
 from routerlab.files import DATA_DIR, RESULTS_DIR, sha256_file, write_atomically, write_json
 from routerlab.types import TIERS
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from routerlab.embedding import Vectors
 
 DEFAULT_MODEL_DIR = RESULTS_DIR / "model"
 TRAINING_FILE = DATA_DIR / "training_queries.jsonl"

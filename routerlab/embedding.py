@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from routerlab.query import CLASSIFIED_CHARS
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Vectors = NDArray[np.float32]
+Vectors: TypeAlias = NDArray[np.float32]
+"""Unit vectors, shape (n, dimension), or one of them, shape (dimension,)."""
 
 MAX_WORD_PIECES = 256
 """The model's own limit (its `sentence_bert_config.json`); longer text is cut there."""
@@ -83,8 +83,6 @@ class MiniLMEmbedder:
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors, shape (len(texts), 384), float32, in the order of `texts`."""
-        import numpy as np
-
         self.load()
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         # Texts of like length share a batch, so that little of it is padding.

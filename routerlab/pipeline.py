@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,13 +17,10 @@ from routerlab import billing, tokens
 from routerlab.cache import CacheKey, Scope, SemanticCache
 from routerlab.catalog import Catalog
 from routerlab.classifier import Classifier
-from routerlab.embedding import Embedder
+from routerlab.embedding import Embedder, Vectors
 from routerlab.policies import Policy, PolicyInput
 from routerlab.query import Conversation
 from routerlab.types import TIERS, CacheResult, CostEstimate, Mode, RouteDecision, TokenCount
-
-if TYPE_CHECKING:
-    from routerlab.embedding import Vectors
 
 CACHE_OFF = CacheResult(status="off")
 _ROUGH_NOTE = "token counts go by characters: run `make data` for the tokenizer files"

@@ -8,13 +8,11 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from routerlab.catalog import Catalog, ModelSpec
+from routerlab.embedding import Vectors
 from routerlab.types import TIERS, Tier
-
-if TYPE_CHECKING:
-    from routerlab.embedding import Vectors
 
 
 @dataclass(frozen=True)

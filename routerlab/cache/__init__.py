@@ -10,16 +10,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from routerlab.cache.index import VectorIndex
 from routerlab.cache.keys import CacheKey, Scope
 from routerlab.cache.sameanswer import is_time_sensitive, may_share_answer
 from routerlab.cache.stores import Entry, Store, open_store
+from routerlab.embedding import Vectors
 from routerlab.types import CacheResult, as_tier
-
-if TYPE_CHECKING:
-    from routerlab.embedding import Vectors
 
 __all__ = ["CacheKey", "CacheStats", "Entry", "Scope", "SemanticCache", "Store"]
 

@@ -6,12 +6,10 @@ Does not know: what the vectors stand for, how entries are stored.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from routerlab.embedding import Vectors
+from routerlab.embedding import Vectors
 
 _FIRST_ROWS = 64
 

@@ -9,15 +9,12 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from routerlab.cache.stores import Entry
+from routerlab.embedding import Vectors
 from routerlab.errors import CacheFileError
-
-if TYPE_CHECKING:
-    from routerlab.embedding import Vectors
 
 APPLICATION_ID = 0x524C4143
 SCHEMA_VERSION = 1

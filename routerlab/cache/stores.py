@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from routerlab.embedding import Vectors
 from routerlab.errors import CacheFileError
-
-if TYPE_CHECKING:
-    from routerlab.embedding import Vectors
 
 
 @dataclass(frozen=True)

