@@ -237,7 +237,7 @@ def test_a_file_that_is_no_cache_is_refused_and_left_alone(tmp_path, kind):
         else:
             path.write_bytes(path.read_bytes()[:6_000])
     before = path.read_bytes() if path.is_file() else None
-    with pytest.raises(CacheFileError, match="another file|left as it is|choose"):
+    with pytest.raises(CacheFileError, match=r"another file|left as it is|choose"):
         SemanticCache(f"sqlite:///{path}").get(key("q199"), unit(1))
     assert before is None or path.read_bytes() == before
 

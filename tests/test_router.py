@@ -225,7 +225,7 @@ async def test_a_wrong_key_is_said_without_the_key(make_router, server):
     assert "OPENAI_API_KEY" in shown
 
 
-async def test_live_needs_a_budget_and_keys(monkeypatch):
+async def test_live_needs_a_budget_and_keys(monkeypatch, model_dir):
     with pytest.raises(BudgetError, match="BUDGET_USD"):
         LLMRouter(mode="live")
     for bad in ("much", "-1", "nan"):
@@ -233,7 +233,7 @@ async def test_live_needs_a_budget_and_keys(monkeypatch):
         with pytest.raises(BudgetError):
             LLMRouter(mode="live")
     monkeypatch.setenv("BUDGET_USD", "1")
-    router = LLMRouter(mode="live")
+    router = LLMRouter(mode="live", model_dir=model_dir)
     assert (await router.route_query(EASY)).mode == "live"
     with pytest.raises(MissingKey, match="API_KEY") as caught:
         await router.complete(EASY)

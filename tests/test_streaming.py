@@ -42,7 +42,7 @@ async def test_cached_answers_stream_too(make_router):
     assert again == text
     assert (first.cached, second.cached, second.cost_usd) == (False, True, 0)
     assert second.usage.source == "cache"
-    other, third = await collect(router, system_prompt="Be a pirate.")
+    _, third = await collect(router, system_prompt="Be a pirate.")
     assert not third.cached
 
 

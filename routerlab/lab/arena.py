@@ -9,10 +9,13 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from routerlab.billing import Session
 from routerlab.catalog import Catalog
+from routerlab.classifier import Classifier, load_classifier
+from routerlab.embedding import Embedder, MiniLMEmbedder
 from routerlab.lab.benchmark import Arm
 from routerlab.lab.endpoints import ServerEndpoints
 from routerlab.lab.recordings import RecordingHub
@@ -53,17 +56,29 @@ def endpoints_for(
 
 @dataclass(frozen=True)
 class RouterFactory:
-    """Makes an arm's router; all of them share one session, so one budget."""
+    """Makes an arm's router; all share the embedding, the classifier and one session's budget."""
 
     endpoints: Endpoints
     model_dir: Path
     session: Session
     record: bool = False
 
+    @cached_property
+    def embedder(self) -> Embedder:
+        """The one embedding, loaded once."""
+        return MiniLMEmbedder()
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """The stored classifier, loaded once."""
+        return load_classifier(self.embedder.id, self.model_dir)
+
     def __call__(self, arm: Arm) -> LLMRouter:
         """A router with an empty cache of its own, or none."""
         router = LLMRouter(
             endpoints=self.endpoints,
+            embedder=self.embedder,
+            classifier=self.classifier,
             model_dir=self.model_dir,
             policy=arm.policy,
             cache="memory://" if arm.cached else None,

@@ -72,7 +72,10 @@ def write_report(results: Path, report: Report) -> Path:
     """Check and write report.json, whole or not at all."""
     report = {"version": REPORT_VERSION, **report}
     check(report)
-    write_json(results / REPORT_FILE, report)
+    try:
+        write_json(results / REPORT_FILE, report)
+    except ValueError as error:
+        raise ResultsError(f"a figure of the report is not finite: {error}") from error
     return results / REPORT_FILE
 
 

@@ -1,0 +1,182 @@
+"""The committed data: counts, labels, leakage, and what a malformed file says."""
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+from sklearn.model_selection import GroupKFold, cross_val_predict
+
+from routerlab.errors import DataError
+from routerlab.files import DATA_DIR, sha256_bytes
+from routerlab.lab import datasets
+from routerlab.lab.queries import (
+    BENCHMARK_FILE,
+    check_benchmark,
+    load_benchmark,
+    load_training,
+    load_variants,
+)
+from routerlab.lab.training import baselines, features
+from routerlab.lab.vectors import KeptVectors
+from routerlab.types import TIERS
+
+NEAR_DUPLICATE = 0.9
+
+
+@pytest.fixture(scope="module")
+def kept(embedder):
+    return KeptVectors(embedder)
+
+
+@pytest.fixture(scope="module")
+def train(kept):
+    return features(load_training(), kept)
+
+
+@pytest.fixture(scope="module")
+def benchmark(kept):
+    return features(load_benchmark(), kept)
+
+
+def test_benchmark_is_100_queries_25_a_tier():
+    queries = load_benchmark()
+    assert Counter(query.tier for query in queries) == dict.fromkeys(TIERS, 25)
+    assert all(len({q.domain for q in queries if q.tier == tier}) >= 12 for tier in TIERS)
+
+
+def test_training_has_at_least_600_queries_and_every_tier():
+    counts = Counter(query.tier for query in load_training())
+    assert counts.total() >= 600
+    assert min(counts[tier] for tier in TIERS) >= 100
+
+
+def test_every_benchmark_query_has_variants():
+    variants = load_variants()
+    for query in load_benchmark():
+        own = [variant for variant in variants if variant.query_id == query.id]
+        assert sum(variant.same_answer for variant in own) >= 2, query.id
+        assert sum(not variant.same_answer for variant in own) >= 1, query.id
+    assert {variant.query_id for variant in variants} <= {query.id for query in load_benchmark()}
+
+
+def test_training_is_not_near_benchmark_or_variants(train, kept):
+    queries, variants = load_benchmark(), load_variants()
+    texts = [*(query.text for query in queries), *(variant.text for variant in variants)]
+    nearness = train.vectors @ kept.encode(texts).T
+    row, column = np.unravel_index(nearness.argmax(), nearness.shape)
+    assert nearness.max() < NEAR_DUPLICATE, (train.texts[row], texts[column])
+
+
+def test_near_duplicates_in_training_share_a_family(train):
+    nearness = np.triu(train.vectors @ train.vectors.T, 1)
+    for row, column in zip(*np.where(nearness >= NEAR_DUPLICATE), strict=True):
+        assert train.families[row] == train.families[column], train.texts[row]
+
+
+def test_families_do_not_straddle_files(train, benchmark):
+    assert not set(train.families) & set(benchmark.families)
+
+
+def test_length_gives_no_tier_away(train, benchmark):
+    """A length-only model stays under 45 %, cross-validated and on the benchmark."""
+    texts = np.array(train.texts, dtype=object)
+    model = baselines(seed=0)["length_only"]
+    guessed = cross_val_predict(model, texts, train.tiers, groups=train.families, cv=GroupKFold(5))
+    assert (guessed == train.tiers).mean() < 0.45
+    assert (
+        model.fit(train.texts, train.tiers).predict(benchmark.texts) == benchmark.tiers
+    ).mean() < 0.45
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda rows: rows[:-1], "25 queries a tier"),
+        (lambda rows: [*rows[:-1], rows[-2]], "stands twice"),
+        (lambda rows: [{**rows[0], "tier": "easy"}, *rows[1:]], "row 1"),
+        (lambda rows: [{**rows[0], "text": " "}, *rows[1:]], "row 1"),
+        (lambda rows: [{"id": "x"}, *rows[1:]], "row 1"),
+        (lambda rows: "queries", "row 1"),
+    ],
+)
+def test_malformed_benchmark_says_where(tmp_path, change, says):
+    raw = json.loads(BENCHMARK_FILE.read_text())
+    path = tmp_path / "benchmark.json"
+    path.write_text(json.dumps({**raw, "queries": change(raw["queries"])}))
+    with pytest.raises(DataError, match=says):
+        load_benchmark(path)
+
+
+def test_files_that_cannot_be_read_say_so(tmp_path):
+    with pytest.raises(DataError, match="git"):
+        load_benchmark(tmp_path / "none.json")
+    broken = tmp_path / "training.jsonl"
+    broken.write_bytes(b'{"id": 1}\n{"half')
+    with pytest.raises(DataError, match="row 1"):
+        load_training(broken)
+    broken.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DataError, match="cannot read"):
+        load_training(broken)
+    with pytest.raises(DataError):
+        check_benchmark((), "nothing")
+
+
+@pytest.fixture
+def offline(tmp_path, monkeypatch):
+    """No network, no mirror, an empty download cache."""
+    monkeypatch.setenv("ROUTERLAB_CACHE", str(tmp_path))
+    monkeypatch.delenv("ROUTERLAB_MIRROR", raising=False)
+    monkeypatch.setattr(datasets, "_RAW", "http://127.0.0.1:9/{repository}/{commit}/{path}")
+    return tmp_path
+
+
+def test_without_network_and_mirror_it_says_what_to_do(offline):
+    with pytest.raises(DataError, match="ROUTERLAB_MIRROR"):
+        datasets.load_real_dev()
+    (line,) = datasets.fetch_all()
+    assert "make data" in line
+
+
+def made_up(offline, monkeypatch, text: str) -> None:
+    row = {
+        "id": "alpaca_eval/1",
+        "tier": "simple",
+        "text_sha256": sha256_bytes(b"a real query"),
+        "repository": "someone/somewhere",
+        "commit": "0" * 40,
+        "path": "outputs.json",
+    }
+    labels = offline / "labels.jsonl"
+    labels.write_text(json.dumps(row) + "\n")
+    monkeypatch.setattr(datasets, "LABELS_FILE", labels)
+    kept = offline / "datasets" / row["repository"] / row["commit"] / row["path"]
+    kept.parent.mkdir(parents=True)
+    kept.write_text(json.dumps([{"instruction": text, "output": "x"}]))
+
+
+def test_texts_come_from_the_download_cache_by_hash(offline, monkeypatch):
+    made_up(offline, monkeypatch, "  a real query\n")
+    (query,) = datasets.load_real_dev()
+    assert (query.text, query.tier) == ("a real query", "simple")
+
+
+def test_a_text_that_is_not_the_labelled_one_is_refused(offline, monkeypatch):
+    made_up(offline, monkeypatch, "another text")
+    with pytest.raises(DataError, match="not what their labels say"):
+        datasets.load_real_dev()
+
+
+def test_no_real_text_is_committed():
+    """Labels travel with the project; the texts of other people's data sets do not."""
+    hashes = {
+        json.loads(line)["text_sha256"]
+        for line in datasets.LABELS_FILE.read_text().split("\n")
+        if line
+    }
+    ours = [*load_benchmark(), *load_training(), *load_variants()]
+    assert not hashes & {sha256_bytes(row.text.encode()) for row in ours}
+    assert all(
+        "text" not in json.loads(line) for line in datasets.LABELS_FILE.read_text().splitlines()
+    )
+    assert datasets.LABELS_FILE.parent == DATA_DIR

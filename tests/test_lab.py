@@ -1,0 +1,325 @@
+"""Traffic, benchmark, report, generation, live checks: the parts that notebooks call."""
+
+import asyncio
+import json
+
+import pandas as pd
+import pytest
+
+from routerlab.billing import Session
+from routerlab.errors import BudgetError, DataError, ModeError, ResultsError
+from routerlab.lab import benchmark, report, summarize
+from routerlab.lab.arena import RouterFactory, endpoints_for
+from routerlab.lab.endpoints import ServerEndpoints
+from routerlab.lab.generation import estimate_generation, generate_benchmark
+from routerlab.lab.live import confirm_budget
+from routerlab.lab.provenance import manifest
+from routerlab.lab.queries import load_benchmark, load_variants
+from routerlab.lab.recordings import RecordingHub, load_recording
+from routerlab.lab.simulator import Simulator
+from routerlab.lab.traffic import Mix, make_traffic
+from routerlab.lab.vectors import KeptVectors
+
+QUERIES, VARIANTS = load_benchmark(), load_variants()
+
+
+def traffic(requests: int = 60, seed: int = 0, **mix):
+    return make_traffic(QUERIES, VARIANTS, requests=requests, seed=seed, mix=Mix(**mix))
+
+
+def test_traffic_is_seeded():
+    assert traffic(seed=4) == traffic(seed=4)
+    assert traffic(seed=4) != traffic(seed=5)
+
+
+def test_traffic_follows_its_mix():
+    stream = pd.DataFrame(traffic(4_000, same_words=0.5, near_miss=0.2))
+    assert (stream.kind == "same_words").mean() == pytest.approx(0.5, abs=0.03)
+    assert (stream.kind == "paraphrase").mean() == pytest.approx(0.3, abs=0.03)
+    assert (
+        stream[stream.kind == "paraphrase"].group == stream[stream.kind == "paraphrase"].family
+    ).all()
+    near = stream[~stream.kind.isin(["same_words", "paraphrase"])]
+    assert (near.group != near.family).all()
+    flat = pd.DataFrame(traffic(4_000, zipf_exponent=0.0)).family.value_counts()
+    steep = pd.DataFrame(traffic(4_000, zipf_exponent=1.5)).family.value_counts()
+    assert steep.iloc[0] > 3 * flat.iloc[0]
+
+
+def test_a_mix_of_more_than_all_is_refused():
+    with pytest.raises(ValueError, match="shares"):
+        Mix(same_words=0.9, near_miss=0.2)
+
+
+@pytest.fixture(scope="module")
+def rows(catalog, model_dir):
+    stream = traffic(50)
+
+    async def run() -> pd.DataFrame:
+        with endpoints_for("simulated", stream, catalog, time_scale=0, seed=0) as endpoints:
+            factory = RouterFactory(endpoints, model_dir, Session())
+            arms = benchmark.arms(catalog, 0)
+            parts = [await benchmark.run_arm(a, stream, factory, progress=False) for a in arms]
+        return pd.concat(parts, ignore_index=True)
+
+    return asyncio.run(run())
+
+
+def test_every_request_of_every_arm_has_a_row(rows):
+    assert rows.groupby("arm").number.apply(list).map(lambda n: n == list(range(50))).all()
+    assert (rows.end_state == "complete").all()
+    assert (rows["mode"] == "simulated").all()
+    assert (rows.usage_source == "provider")[rows.cache.isin(["miss", "off"])].all()
+
+
+def test_only_the_routed_arm_caches(rows):
+    routed = rows[rows.arm == "routed"]
+    assert set(rows[rows.arm != "routed"].cache) == {"off"}
+    repeated = routed[routed.duplicated(["group", "kind"]) & (routed.kind == "same_words")]
+    assert (repeated.cache == "exact").all()
+    assert routed[routed.cache == "exact"].false_hit.eq(False).all()
+    assert routed[routed.cache.isin(["exact", "semantic"])].cost_usd.eq(0).all()
+
+
+def test_policies_are_paired_and_ordered_by_cost(rows):
+    cost = summarize.cost(rows, seed=0)
+    values = {name: metric["value"] for name, metric in cost.items()}
+    assert (
+        values["always_cheapest_usd"]
+        < values["routed_no_cache_usd"]
+        < values["always_strongest_usd"]
+    )
+    assert values["routed_usd"] <= values["routed_no_cache_usd"]
+    saved = 1 - values["routed_usd"] / values["always_strongest_usd"]
+    assert values["saved"] == pytest.approx(saved)
+
+
+def test_figures_come_from_the_rows(rows):
+    routed = rows[rows.arm == "routed"]
+    cache = summarize.cache(rows, seed=0)
+    hits = routed.cache.isin(["exact", "semantic"])
+    assert cache["hit_rate"]["value"] == pytest.approx(hits.mean())
+    assert cache["exact_hits"]["value"] + cache["semantic_hits"]["value"] == pytest.approx(
+        hits.mean()
+    )
+    assert summarize.latency(rows, 0)["route_ms"]["p50"]["value"] == routed.route_ms.median()
+    parts = summarize.breakdown(rows, seed=0)
+    assert sum(part["route_ms"]["n"] for part in parts["by_tier"].values()) == len(routed)
+    assert sum(part["route_ms"]["n"] for part in parts["by_provider"].values()) == len(routed)
+    for part in [parts["overall"], *parts["by_tier"].values(), *parts["by_provider"].values()]:
+        assert part["cost_usd"]["low"] <= part["cost_usd"]["value"] <= part["cost_usd"]["high"]
+    assert summarize.billing(rows, 0)["usage_from_provider"]["value"] == 1
+
+
+def test_a_false_hit_is_seen(catalog, model_dir, embedder):
+    """With the check off and a low threshold, a near miss is served, and counted against us."""
+    from routerlab.cache import SemanticCache
+    from routerlab.router import LLMRouter
+
+    near = next(v for v in VARIANTS if not v.same_answer and v.kind == "number")
+    query = next(q for q in QUERIES if q.id == near.query_id)
+    stream = [
+        benchmark.Request(0, query.text, query.id, query.id, query.tier, "same_words"),
+        benchmark.Request(1, near.text, query.id, near.id, query.tier, near.kind),
+    ]
+
+    async def run() -> pd.DataFrame:
+        with endpoints_for("simulated", stream, catalog, time_scale=0, seed=0) as endpoints:
+
+            def careless(arm):
+                cache = SemanticCache(threshold=0.3, verify=False)
+                return LLMRouter(
+                    endpoints=endpoints, embedder=embedder, model_dir=model_dir, cache=cache
+                )
+
+            arm = benchmark.arms(catalog, 0)[0]
+            return await benchmark.run_arm(arm, stream, careless, progress=False)
+
+    assert asyncio.run(run()).false_hit.tolist() == [False, True]
+
+
+def small_report() -> report.Report:
+    metric = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 10}
+    score = {"accuracy": metric, "macro_f1": metric}
+    four = {"route_ms": metric, "cost_usd": metric, "hit_rate": metric, "accuracy": metric}
+    names = "routed_usd routed_no_cache_usd always_strongest_usd always_cheapest_usd random_usd"
+    return {
+        "provenance": {
+            "commit": "0" * 40,
+            "dirty": False,
+            "mode": "simulated",
+            "seed": 0,
+            "price_date": "2026-11-01",
+            "lock_sha256": "0" * 64,
+            "inputs": {"catalog.toml": "0" * 64},
+            "versions": {"python": "3.11"},
+            "started": "2026-11-24T00:00:00+00:00",
+            "seconds": 1.0,
+        },
+        "classification": {
+            "benchmark": {
+                **score,
+                "baselines": {"majority": score, "length_only": score, "tfidf": score},
+            },
+            "confusion": {"labels": ["simple"], "counts": [[1]]},
+        },
+        "latency": {
+            "route_ms": {"p50": metric, "p95": metric},
+            "stages_ms": dict.fromkeys(benchmark.STAGES, metric),
+        },
+        "cost": dict.fromkeys(
+            [*names.split(), "saved_by_routing", "saved_by_cache", "saved"], metric
+        ),
+        "cache": {
+            **dict.fromkeys(["hit_rate", "false_hit_rate", "exact_hits", "semantic_hits"], metric),
+            "threshold": 0.9,
+            "max_false_hit_rate": 0.01,
+            "calibration": {},
+        },
+        "streaming": {"ttft_ms": {"model": metric}, "overhead_ratio": metric},
+        "billing": {
+            "total_usd": metric,
+            "usage_from_provider": metric,
+            "input_token_error": {},
+            "references": [{"name": "x", "expected": 1, "got": 1}],
+        },
+        "by_tier": {"simple": four},
+        "by_provider": {"openai": four},
+        "figures": {"confusion": "A confusion matrix."},
+    }
+
+
+def test_report_is_checked_and_summarized(tmp_path):
+    path = report.write_report(tmp_path, small_report())
+    assert json.loads(path.read_text())["version"] == report.REPORT_VERSION
+    text = report.write_summary(tmp_path, small_report()).read_text()
+    assert "simulated" in text
+    assert "![A confusion matrix.](figures/confusion.png)" in text
+    assert "50.0% [40.0%, 60.0%]" in text
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda r: r.pop("cost"), "cost"),
+        (lambda r: r["cost"].pop("saved"), "cost"),
+        (lambda r: r["latency"]["route_ms"].update(p50=3), "latency/route_ms/p50"),
+        (lambda r: r["provenance"].update(mode="guessed"), "provenance/mode"),
+        (lambda r: r.update(extra=1), "extra"),
+        (lambda r: r["by_tier"]["simple"].pop("hit_rate"), "by_tier/simple"),
+        (
+            lambda r: r["cost"].update(saved={"value": float("nan"), "low": 0, "high": 0, "n": 1}),
+            "finite",
+        ),
+    ],
+)
+def test_a_report_that_breaks_its_schema_is_not_written(tmp_path, spoil, says):
+    made = small_report()
+    spoil(made)
+    with pytest.raises(ResultsError, match=says):
+        report.write_report(tmp_path, made)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_section_names_its_notebook(tmp_path):
+    with pytest.raises(ResultsError, match="run notebook 03_calibrate_cache first"):
+        report.load_section(tmp_path, "03_calibrate_cache")
+
+
+def test_results_that_cannot_be_written_say_so(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ResultsError, match="results_dir"):
+        report.save_section(tmp_path / "file", "x", {})
+
+
+def test_manifest_lists_every_file(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b.txt").write_text("x")
+    (tmp_path / "manifest.json").write_text("{}")
+    assert list(manifest(tmp_path)) == ["a/b.txt"]
+
+
+def test_kept_vectors_are_the_embedders(tmp_path, embedder):
+    texts = ["one", "two", "one"]
+    first = KeptVectors(embedder, tmp_path)
+    assert (first.encode(texts)[0] == first.encode(texts)[2]).all()
+
+    class Never:
+        id, dimension = embedder.id, embedder.dimension
+
+        def encode(self, texts):
+            raise AssertionError("asked again")
+
+    again = KeptVectors(Never(), tmp_path)
+    assert (again.encode(texts) == first.encode(texts)).all()
+    assert again.encode([]).shape == (0, embedder.dimension)
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(b"broken")
+    assert KeptVectors(embedder, tmp_path).encode(texts).shape == (3, embedder.dimension)
+
+
+class Writer(Simulator):
+    """A server whose models answer with JSON, as structured output does."""
+
+    def __init__(self, catalog, texts):
+        super().__init__(catalog, time_scale=0)
+        self.texts = texts
+
+    def _reply(self, model, body):
+        reply = super()._reply(model, body)
+        assert body["response_format"]["type"] == "json_schema"
+        text = json.dumps({"queries": [{"text": t, "domain": "d"} for t in self.texts(body)]})
+        answer = type(reply.answer)(**{**vars(reply.answer), "pieces": (text,)})
+        return type(reply)(answer, reply.due_ms[:1])
+
+
+def test_generation_asks_for_every_tier(catalog, make_router):
+    def texts(body):
+        return [f"{body['messages'][-1]['content'][:60]} {n}" for n in range(25)]
+
+    with Writer(catalog, texts) as server:
+        router = make_router(endpoints=ServerEndpoints(server), cache=None)
+        queries = asyncio.run(generate_benchmark(router, "gpt-6-astra"))
+    assert len({query.text for query in queries}) == 100
+    assert router.session.calls == 4
+    estimate = estimate_generation(router, "gpt-6-astra")
+    assert 0.3 < estimate.usd < 0.9
+    assert estimate.low < estimate.usd < estimate.high
+
+
+def test_generation_refuses_what_was_not_asked_for(catalog, make_router):
+    with Writer(catalog, lambda body: ["only one"]) as server:
+        router = make_router(endpoints=ServerEndpoints(server), cache=None)
+        with pytest.raises(DataError, match="got 1"):
+            asyncio.run(generate_benchmark(router, "gpt-6-astra"))
+
+
+def test_live_says_what_it_needs_before_it_spends(monkeypatch, capsys):
+    with pytest.raises(ModeError, match="OPENAI_API_KEY"):
+        confirm_budget(5)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    with pytest.raises(BudgetError, match="BUDGET_USD"):
+        confirm_budget(5)
+    monkeypatch.setenv("BUDGET_USD", "0.000001")
+    with pytest.raises(BudgetError, match="raise"):
+        confirm_budget(5)
+    monkeypatch.setenv("BUDGET_USD", "100")
+    assert 0 < confirm_budget(5) < 100
+    shown = capsys.readouterr().err
+    assert "estimated $" in shown
+    assert "sk-test" not in shown
+
+
+async def test_a_stream_is_recorded_as_it_came(make_router, tmp_path):
+    from routerlab import StreamingRouter
+
+    router = make_router(cache=None)
+    router.hub = RecordingHub(router.hub, tmp_path)
+    text = "".join([c.content async for c in StreamingRouter(router).route_query_stream("hi you")])
+    (path,) = tmp_path.iterdir()
+    recording = load_recording(tmp_path, path.stem)
+    assert "".join(piece for _, piece in recording.chunks) == text
+    assert [ms for ms, _ in recording.chunks] == sorted(ms for ms, _ in recording.chunks)
+    path.write_text("{}")
+    with pytest.raises(DataError, match="make record"):
+        load_recording(tmp_path, path.stem)

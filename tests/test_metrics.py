@@ -1,0 +1,99 @@
+"""Figures with intervals, against scikit-learn, SciPy and known distributions."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn.metrics import f1_score
+
+from routerlab.lab import metrics
+from routerlab.lab.calibration import LookUps, calibrate, curve, rates
+
+
+def test_mean_and_its_interval_cover():
+    rng = np.random.default_rng(0)
+    covered = 0
+    for seed in range(200):
+        values = rng.normal(1.0, 2.0, size=80)
+        metric = metrics.mean(values, [str(i) for i in range(80)], seed=seed)
+        assert metric.value == pytest.approx(values.mean())
+        covered += metric.low <= 1.0 <= metric.high
+    assert 180 <= covered <= 200
+
+
+def test_clusters_widen_the_interval():
+    values = np.repeat(np.random.default_rng(1).normal(size=20), 10)
+    apart = metrics.mean(values, [str(i) for i in range(200)], seed=0)
+    together = metrics.mean(values, [str(i // 10) for i in range(200)], seed=0)
+    assert together.high - together.low > 2 * (apart.high - apart.low)
+
+
+def test_saving_is_paired():
+    metric = metrics.saving([1.0, 2.0, 3.0], [2.0, 4.0, 6.0], ["a", "b", "c"], seed=0)
+    assert (metric.value, metric.low, metric.high) == pytest.approx((0.5, 0.5, 0.5))
+
+
+def test_same_seed_same_interval():
+    values = np.random.default_rng(2).normal(size=50)
+    clusters = [str(i % 7) for i in range(50)]
+    assert metrics.total(values, clusters, seed=5) == metrics.total(values, clusters, seed=5)
+
+
+def test_share_is_clopper_pearson():
+    metric = metrics.share(3, 100)
+    exact = stats.binomtest(3, 100).proportion_ci(0.95, method="exact")
+    assert (metric.low, metric.high) == (exact.low, exact.high)
+    assert metrics.upper_bound(0, 300) == pytest.approx(1 - 0.05 ** (1 / 300))
+    assert metrics.upper_bound(0, 0) == 1.0
+
+
+def test_quantile():
+    metric = metrics.quantile(np.arange(1001), 0.95, seed=0)
+    assert metric.value == 950
+    assert metric.low < 950 < metric.high
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60))
+def test_macro_f1_is_scikit_learns(pairs):
+    truth, predicted = zip(*pairs, strict=True)
+    expected = f1_score(truth, predicted, labels=range(4), average="macro", zero_division=0)
+    assert metrics.macro_f1(truth, predicted, seed=0).value == pytest.approx(expected)
+
+
+def test_nothing_is_not_measured():
+    for measure in (metrics.mean, metrics.total):
+        with pytest.raises(ValueError, match="nothing to measure"):
+            measure([], [], seed=0)
+    with pytest.raises(ValueError, match="nothing to measure"):
+        metrics.quantile([], 0.5, seed=0)
+    with pytest.raises(ValueError, match="nothing to measure"):
+        metrics.share(0, 0)
+
+
+def look_ups(right: list[float], wrong: list[float]) -> LookUps:
+    score = np.array([*right, *wrong])
+    return LookUps(score, np.arange(len(score)) < len(right), [str(i) for i in range(len(score))])
+
+
+def test_threshold_is_the_lowest_that_keeps_the_bound():
+    found = look_ups(np.linspace(0.7, 1.0, 800).tolist(), np.linspace(0.5, 0.85, 200).tolist())
+    threshold = calibrate(found, 0.01)
+    allowed = [
+        t
+        for t, b in zip(curve(found).thresholds, curve(found).false_hit_bound, strict=True)
+        if b <= 0.01
+    ]
+    assert threshold == min(allowed)
+    at = rates(found, threshold, seed=0)
+    assert at["false_hit_rate"].value < 0.01
+    assert 0 < at["hit_rate"].value < 0.8
+
+
+def test_too_few_look_ups_close_the_cache():
+    assert calibrate(look_ups([0.99] * 20, []), 0.01) == 1.0
+
+
+def test_a_bound_is_a_share():
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        calibrate(look_ups([0.9], []), 2)
