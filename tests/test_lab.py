@@ -183,7 +183,7 @@ def small_report() -> report.Report:
             "input_token_error": {},
             "references": [{"name": "x", "expected": 1, "got": 1}],
         },
-        "by_tier": {"simple": four},
+        "by_tier": {"simple": dict(four)},
         "by_provider": {"openai": four},
         "figures": {"confusion": "A confusion matrix."},
     }
