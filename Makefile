@@ -2,6 +2,7 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+BUILT := $(VENV)/.built
 READY := $(VENV)/.ready
 # One thread pool a process: more would only fight over the cores.
 export OMP_NUM_THREADS ?= 2
@@ -14,13 +15,16 @@ help: ## print this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 # Torn down and built anew where the lock changed; left alone otherwise.
-$(READY): requirements.lock pyproject.toml
+$(BUILT): requirements.lock
 	@echo "building $(VENV) from requirements.lock, once; this takes some minutes"
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not here: install Python 3.11, or name one with make PYTHON=…"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "$(PYTHON) is not Python 3.11: name one with make PYTHON=…"; exit 1; }
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.lock
+	@touch $(BUILT)
+
+$(READY): $(BUILT) pyproject.toml
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(READY)
 

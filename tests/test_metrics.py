@@ -71,29 +71,31 @@ def test_nothing_is_not_measured():
         metrics.share(0, 0)
 
 
-def look_ups(right: list[float], wrong: list[float]) -> LookUps:
-    score = np.array([*right, *wrong])
-    return LookUps(score, np.arange(len(score)) < len(right), [str(i) for i in range(len(score))])
+def look_ups(paraphrases: list[float], near_misses: list[float]) -> LookUps:
+    score = np.array([*paraphrases, *near_misses])
+    near_miss = np.arange(len(score)) >= len(paraphrases)
+    return LookUps(score, ~near_miss, near_miss, [str(i) for i in range(len(score))])
 
 
 def test_threshold_is_the_lowest_that_keeps_the_bound():
-    found = look_ups(np.linspace(0.7, 1.0, 800).tolist(), np.linspace(0.5, 0.85, 200).tolist())
-    threshold = calibrate(found, 0.01)
-    allowed = [
-        t
-        for t, b in zip(curve(found).thresholds, curve(found).false_hit_bound, strict=True)
-        if b <= 0.01
-    ]
-    assert threshold == min(allowed)
-    at = rates(found, threshold, seed=0)
-    assert at["false_hit_rate"].value < 0.01
-    assert 0 < at["hit_rate"].value < 0.8
+    found = look_ups(np.linspace(0.7, 1, 800).tolist(), np.linspace(0.5, 0.85, 200).tolist())
+    threshold = calibrate(found, 0.02, 0.1)
+    drawn = curve(found, 0.1)
+    kept = [t for t, b in zip(drawn.thresholds, drawn.false_hit_bound, strict=True) if b <= 0.02]
+    assert threshold == min(kept)
+    at = rates(found, threshold, 0.1, seed=0)
+    hit = (found.score >= threshold)[~found.near_miss].mean()
+    false = (found.score >= threshold)[found.near_miss].mean()
+    assert at["hit_rate"].value == pytest.approx(0.9 * hit + 0.1 * false)
+    assert at["false_hit_rate"].value == pytest.approx(0.1 * false)
+    assert at["paraphrases_served"].value == pytest.approx(hit)
+    assert at["near_misses_served"].value == pytest.approx(false)
 
 
 def test_too_few_look_ups_close_the_cache():
-    assert calibrate(look_ups([0.99] * 20, []), 0.01) == 1.0
+    assert calibrate(look_ups([0.99] * 20, [0.9] * 20), 0.01, 0.1) == 1.0
 
 
 def test_a_bound_is_a_share():
     with pytest.raises(ValueError, match="between 0 and 1"):
-        calibrate(look_ups([0.9], []), 2)
+        calibrate(look_ups([0.9], [0.9]), 2, 0.1)

@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from routerlab.errors import DataError
-from routerlab.files import DATA_DIR, cache_dir, sha256_bytes, write_atomically, write_json
+from routerlab.files import (
+    DATA_DIR,
+    PROJECT_ROOT,
+    cache_dir,
+    sha256_bytes,
+    write_atomically,
+    write_json,
+)
 from routerlab.lab.queries import LabelledQuery
 from routerlab.types import as_tier
 
@@ -55,9 +62,9 @@ def load_real_dev() -> tuple[LabelledQuery, ...]:
 def _real_texts(labels: list[dict[str, str]]) -> dict[str, str]:
     wanted = {row["text_sha256"] for row in labels}
     kept = cache_dir() / "datasets" / "real_dev.json"
-    mirror = os.environ.get("ROUTERLAB_MIRROR")
-    if mirror and (Path(mirror) / MIRROR_FILE).exists():
-        found = _matching(_strings((Path(mirror) / MIRROR_FILE).read_bytes()), wanted)
+    mirror = _mirror()
+    if mirror is not None and (mirror / MIRROR_FILE).exists():
+        found = _matching(_strings((mirror / MIRROR_FILE).read_bytes()), wanted)
     elif kept.exists():
         found = _matching(_strings(kept.read_bytes()), wanted)
     else:
@@ -73,6 +80,12 @@ def _real_texts(labels: list[dict[str, str]]) -> dict[str, str]:
             f"{kept} and run `make data`, or correct ROUTERLAB_MIRROR"
         )
     return found
+
+
+def _mirror() -> Path | None:
+    # Relative to the project, not to the folder that a notebook happens to run in.
+    named = os.environ.get("ROUTERLAB_MIRROR")
+    return PROJECT_ROOT / named if named else None
 
 
 def _download(repository: str, commit: str, path: str) -> bytes:

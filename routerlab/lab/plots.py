@@ -203,13 +203,13 @@ def cache_threshold(section: Mapping[str, Any], mode: str) -> tuple[Figure, str]
     tested = calibration["test"]
     titled(
         axes,
-        f"At {threshold:.3f} the cache serves {tested['hit_rate']['value']:.0%} of variants, "
-        f"{tested['false_hit_rate']['value']:.1%} wrongly",
-        f"Test families, half of the look-ups near misses; measured, {mode} mode, "
-        f"{tested['hit_rate']['n']} look-ups",
+        f"At {threshold:.3f} the cache serves {tested['paraphrases_served']['value']:.0%} of the "
+        f"paraphrases, {tested['near_misses_served']['value']:.0%} of the near misses",
+        f"Look-ups with {calibration['near_miss_share']:.0%} near misses; test families, "
+        f"{tested['hit_rate']['n']} texts, measured; {mode} mode",
     )
     return figure, (
         "Hit rate and false-hit rate of the semantic cache by cosine threshold on families not "
-        f"used to calibrate; at the calibrated {threshold:.3f} they are "
+        f"used to calibrate; at the calibrated threshold of {threshold:.3f} they are "
         f"{tested['hit_rate']['value']:.1%} and {tested['false_hit_rate']['value']:.1%}."
     )

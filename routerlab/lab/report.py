@@ -204,4 +204,4 @@ def _classification(section: Mapping[str, Any]) -> list[str]:
                 f"{shown(one['macro_f1'])} |"
                 for name, one in scored.items()
             ]
-    return [*lines, ""]
+    return [*lines, "", *(f"Left out: {note}\n" for note in section.get("notes", ()))]
