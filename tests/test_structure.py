@@ -12,7 +12,9 @@ import nbformat
 import pytest
 
 import routerlab
-from routerlab.files import PROJECT_ROOT
+from routerlab.files import PROJECT_ROOT, sha256_file
+from routerlab.lab.readme import with_result
+from routerlab.lab.report import check
 from routerlab.lab.reproduce import LIVE, NOTEBOOKS, SMOKE
 
 PACKAGE = PROJECT_ROOT / "routerlab"
@@ -197,6 +199,29 @@ def test_makefile_help_names_every_command():
         "clean",
     ]
     assert all(f"make {name}" in shown.stdout for name in wanted)
+
+
+def test_readme_names_every_file_and_says_what_the_report_says():
+    readme = (PROJECT_ROOT / "README.md").read_text()
+    for path in MODULES:
+        folder, name = path.parent.name, path.name
+        assert name in readme or folder in ("cache", "providers") or name == "__init__.py", path
+    for notebook in NOTEBOOKS:
+        assert notebook in readme
+    assert with_result(readme) == readme
+
+
+def test_committed_results_hold_together():
+    """The reference run is whole: the report fits its schema and came from the committed inputs."""
+    results = PROJECT_ROOT / "results"
+    report = json.loads((results / "report.json").read_text())
+    check(report)
+    for name, digest in report["provenance"]["inputs"].items():
+        assert sha256_file(PROJECT_ROOT / "data" / name) == digest, name
+    assert report["provenance"]["lock_sha256"] == sha256_file(PROJECT_ROOT / "requirements.lock")
+    for name in report["figures"]:
+        assert (results / "figures" / f"{name}.svg").exists()
+        assert (results / "figures" / f"{name}.png").exists()
 
 
 def test_results_schema_is_valid_json_schema():
