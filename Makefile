@@ -40,7 +40,7 @@ test: $(READY) ## lint, type-check and test
 	@$(BIN)/python -m pytest
 
 lab: $(READY) ## open JupyterLab on notebooks/
-	@$(BIN)/jupyter lab --notebook-dir=notebooks
+	@$(BIN)/jupyter lab --notebook-dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
 generate-queries: $(READY) ## run notebook 01 alone
 	@$(BIN)/python -m routerlab.lab.reproduce --only 01_generate_queries

@@ -176,7 +176,7 @@ def small_report() -> report.Report:
             "max_false_hit_rate": 0.01,
             "calibration": {},
         },
-        "streaming": {"ttft_ms": {"model": metric}, "overhead_ratio": metric},
+        "streaming": {"ttft_ms": metric, "overhead_ratio": metric},
         "billing": {
             "total_usd": metric,
             "usage_from_provider": metric,

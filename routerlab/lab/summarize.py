@@ -82,16 +82,14 @@ def cache(rows: pd.DataFrame, seed: int) -> Section:
 
 
 def streaming(rows: pd.DataFrame, seed: int) -> Section:
-    """Time to first text in the routed arm, by path: from a model, and from the cache."""
+    """Median milliseconds to the first text in the routed arm: from a model, and from the cache."""
     routed = _arm(rows, ROUTED).dropna(subset=["ttft_ms"])
     cached = routed.cache.isin(["exact", "semantic"])
-    paths = {"model": routed[~cached], "cache": routed[cached]}
+    parts = {"ttft_ms": routed[~cached], "ttft_cached_ms": routed[cached]}
     return {
-        "ttft_ms": {
-            path: metrics.quantile(part.ttft_ms, 0.50, seed=seed).as_dict()
-            for path, part in paths.items()
-            if len(part)
-        }
+        name: metrics.quantile(part.ttft_ms, 0.50, seed=seed).as_dict()
+        for name, part in parts.items()
+        if len(part)
     }
 
 
