@@ -67,7 +67,11 @@ class ProviderSpec:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One model. Prices in USD per million tokens; `ttft_ms`, `tokens_per_s` are assumptions."""
+    """One model. Prices in USD per million tokens.
+
+    `ttft_ms`, `tokens_per_s` and `hidden_reasoning` (billed tokens beside each shown one) are
+    assumptions.
+    """
 
     id: str
     provider: str
@@ -77,6 +81,7 @@ class ModelSpec:
     counter: TokenCounter
     ttft_ms: float
     tokens_per_s: float
+    hidden_reasoning: float = 0.0
 
     def list_price(self, input_tokens: int, output_tokens: int) -> float:
         """USD for that many tokens at the catalog's plain prices."""
@@ -108,9 +113,14 @@ class Catalog:
         """The provider that serves a model."""
         return self.providers[self.model(model_id).provider]
 
+    def expected_output(self, model: ModelSpec, tier: Tier) -> int:
+        """Billable output tokens to expect of a model for a query of that tier."""
+        visible = self.expected_output_tokens[tier] * model.counter.factor
+        return round(visible * (1 + model.hidden_reasoning))
+
     def cost_of(self, model: ModelSpec) -> float:
         """USD of a typical answer of the model's own tier to a 100-token prompt: for ranking."""
-        return model.list_price(100, self.expected_output_tokens[model.tier])
+        return model.list_price(100, self.expected_output(model, model.tier))
 
     def of_tier(self, tier: str) -> tuple[ModelSpec, ...]:
         """Models that serve a tier, cheapest first; `UnknownTier` for a wrong name."""
@@ -190,6 +200,7 @@ def _parse_model(
             counter=counters[fields["counter"]],
             ttft_ms=float(fields["ttft_ms"]),
             tokens_per_s=speed,
+            hidden_reasoning=float(fields.get("hidden_reasoning", 0.0)),
         )
     except KeyError as error:
         what = str(error) if isinstance(error, RouterLabError) else f"{error} is missing"

@@ -128,7 +128,7 @@ class Pipeline:
                 choice = self.policy.choose(known, self.catalog)
                 first = choice.models[0]
                 count = tokens.count_messages(conversation.messages, first)
-                expected = self.catalog.expected_output_tokens[choice.tier]
+                expected = self.catalog.expected_output(first, choice.tier)
                 cost = billing.estimate(count, expected, first, self.max_output_tokens)
             tier, model, provider = choice.tier, first.id, first.provider
             fallbacks = tuple(fallback.id for fallback in choice.models[1:])

@@ -18,7 +18,11 @@ from routerlab.lab.reproduce import NOTEBOOKS, Run, run
 
 def notebook(folder: Path, name: str, *cells: str) -> None:
     book = nbformat.v4.new_notebook()
-    book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    book.metadata["kernelspec"] = {
+        "name": "python3",
+        "display_name": "Python 3",
+        "language": "python",
+    }
     book.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
     book.cells[0].metadata["tags"] = ["parameters"]
     nbformat.write(book, folder / f"{name}.ipynb")

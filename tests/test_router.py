@@ -95,15 +95,23 @@ async def test_system_prompt_does_not_move_the_tier(make_router):
         assert (await router.route_query(EASY, prompt)).probabilities == plain.probabilities
 
 
-async def test_follow_up_takes_the_turn_it_continues(make_router):
-    router = make_router()
-    hard = "Prove that the sum of two odd numbers is even, step by step."
+@pytest.mark.parametrize(
+    ("first", "follow_up", "tier"),
+    [
+        ("Prove that the square root of 2 is irrational.", "and of 3?", "reasoning"),
+        ("What is the capital of Peru?", "and of Chile?", "simple"),
+    ],
+)
+async def test_follow_up_takes_the_turn_it_continues(make_router, first, follow_up, tier):
     turns = [
-        {"role": "user", "content": hard},
-        {"role": "assistant", "content": "Let them be 2a+1 and 2b+1…"},
-        {"role": "user", "content": "and of three?"},
+        {"role": "user", "content": first},
+        {"role": "assistant", "content": "…"},
+        {"role": "user", "content": follow_up},
     ]
-    assert (await router.route_query(turns)).tier == (await router.route_query(hard)).tier
+    router = make_router()
+    assert (await router.route_query(turns)).tier == tier
+    # The text alone would not tell the two follow-ups apart.
+    assert (await router.route_query(turns)).query == follow_up
 
 
 async def test_answers_are_cached_within_their_scope(make_router):

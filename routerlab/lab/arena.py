@@ -24,6 +24,9 @@ from routerlab.lab.traffic import Request
 from routerlab.providers.endpoints import Endpoints, open_endpoints
 from routerlab.router import LLMRouter
 
+TOKENS_A_WORD = 1.15
+"""o200k_base tokens of a word of the synthetic prose, punctuation included."""
+
 
 def answer_lengths(traffic: Sequence[Request], catalog: Catalog, seed: int) -> Callable[[str], int]:
     """Words of a synthetic answer by query: its label's expected tokens, give or take a third.
@@ -35,8 +38,7 @@ def answer_lengths(traffic: Sequence[Request], catalog: Catalog, seed: int) -> C
     def words(query: str) -> int:
         tier = tiers.get(query, "medium")
         spread = random.Random(f"{seed}:words:{query}").lognormvariate(0, 0.3)
-        # A piece of the synthetic prose is one word, and little more than one token.
-        return max(5, round(catalog.expected_output_tokens[tier] * spread))
+        return max(5, round(catalog.expected_output_tokens[tier] / TOKENS_A_WORD * spread))
 
     return words
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from routerlab import billing, tokens
 from routerlab.catalog import Catalog
@@ -59,11 +59,11 @@ def estimate_usd(traffic: Sequence[Request], catalog: Catalog, seed: int) -> flo
     usd = 0.0
     for request in traffic:
         routed = catalog.of_tier(request.tier)[0]
-        output = catalog.expected_output_tokens[request.tier]
         mean_of_all = list(catalog.models)
         for models in ([routed], [routed], [strongest], [cheapest], mean_of_all):
             for model in models:
                 count = tokens.count_messages([Message("user", request.text)], model)
+                output = catalog.expected_output(model, request.tier)
                 usd += billing.estimate(count, output, model, output).usd / len(models)
     return usd
 

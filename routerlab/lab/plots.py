@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -69,7 +68,7 @@ def titled(axes: Axes, title: str, subtitle: str) -> None:
 
 
 def save(figure: Figure, folder: Path, name: str) -> None:
-    """Write `name.svg` and `name.png`, each whole or not at all, and close the figure."""
+    """Write `name.svg` and `name.png`, each whole or not at all."""
     for kind, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
         write_atomically(
             folder / f"{name}.{kind}",
@@ -77,13 +76,13 @@ def save(figure: Figure, folder: Path, name: str) -> None:
                 path, format=kind, metadata=metadata, bbox_inches="tight"
             ),
         )
-    plt.close(figure)
 
 
 def latency_ecdf(rows: pd.DataFrame, mode: str) -> tuple[Figure, str]:
     """Share of decisions made within a time, by the path that they took."""
     routed = rows[rows.arm == ROUTED]
-    figure, axes = plt.subplots()
+    figure = Figure()
+    axes = figure.subplots()
     medians = []
     for (status, label), colour, line in zip(PATHS.items(), COLOURS, LINES, strict=False):
         times = np.sort(routed[routed.cache == status].route_ms.to_numpy(dtype=float))
@@ -110,7 +109,8 @@ def latency_ecdf(rows: pd.DataFrame, mode: str) -> tuple[Figure, str]:
 def cost_by_policy(cost: Mapping[str, Any], mode: str) -> tuple[Figure, str]:
     """USD of the same traffic under each policy, with intervals."""
     named = {label: cost[f"{key}_usd"] for key, label in POLICIES.items()}
-    figure, axes = plt.subplots()
+    figure = Figure()
+    axes = figure.subplots()
     labels = list(named)[::-1]
     values = [named[label]["value"] for label in labels]
     errors = [
@@ -145,7 +145,8 @@ def cost_by_policy(cost: Mapping[str, Any], mode: str) -> tuple[Figure, str]:
 def confusion(section: Mapping[str, Any], mode: str) -> tuple[Figure, str]:
     """Labelled tier against predicted tier on the benchmark queries."""
     counts = np.array(section["confusion"]["counts"])
-    figure, axes = plt.subplots(figsize=(5.6, 4.8))
+    figure = Figure(figsize=(5.6, 4.8))
+    axes = figure.subplots()
     sns.heatmap(
         counts,
         annot=True,
@@ -177,7 +178,8 @@ def cache_threshold(section: Mapping[str, Any], mode: str) -> tuple[Figure, str]
     """Hit and false-hit rate by cosine threshold on the test families."""
     calibration = section["calibration"]
     curve, threshold = calibration["curve"], section["threshold"]
-    figure, axes = plt.subplots()
+    figure = Figure()
+    axes = figure.subplots()
     series: Sequence[tuple[str, str, str, str]] = (
         ("hit_rate", "hits", COLOURS[0], LINES[0]),
         ("false_hit_rate", "false hits", COLOURS[1], LINES[1]),

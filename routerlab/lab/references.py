@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm.auto import trange
+from tqdm import trange
 
 from routerlab import tokens
 from routerlab.catalog import Catalog

@@ -93,11 +93,12 @@ MS = "{:.2f}"
 def headline(report: Report) -> str:
     """The result in one sentence."""
     saved, hit = report["cost"]["saved"], report["cache"]["hit_rate"]
+    false_hit = report["cache"]["false_hit_rate"]
     return (
         f"Routing with cache costs {saved['value']:.0%} less than always calling the strongest "
         f"model ({saved['low']:.0%} to {saved['high']:.0%}); {hit['value']:.0%} of requests need "
-        f"no model at all, and a decision takes "
-        f"{report['latency']['route_ms']['p50']['value']:.1f} ms (median)."
+        f"no model at all ({false_hit['value']:.1%} get a wrong answer that way), and a decision "
+        f"takes {report['latency']['route_ms']['p50']['value']:.1f} ms (median)."
     )
 
 

@@ -148,8 +148,9 @@ def _execute(plan: Run, name: str, given: Mapping[str, Any], executed: Path) -> 
 
 def _export_html(executed: Path) -> None:
     from nbconvert import HTMLExporter
+    from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
-    exporter = HTMLExporter()  # type: ignore[no-untyped-call]
+    exporter = HTMLExporter(preprocessors=[CoalesceStreamsPreprocessor])  # type: ignore[no-untyped-call]
     for notebook in sorted(executed.glob("*.ipynb")):
         body, _ = exporter.from_filename(str(notebook))
         notebook.with_suffix(".html").write_text(body, encoding="utf-8")

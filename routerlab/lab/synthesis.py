@@ -98,8 +98,6 @@ _WORDS = [
 _PIECE = re.compile(r"\S+\s*")
 PREFILL_MS_PER_TOKEN = 0.02
 JITTER = 0.25
-REASONING_SHARE = 0.5
-"""Hidden reasoning tokens of models of the reasoning tier, as a share of the visible ones."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +138,7 @@ def synthesize(
     pieces, truncated = pieces[:max_tokens], len(pieces) > max_tokens
     prompt = tokens.scale(tokens.count_chat(messages), model).tokens
     visible = tokens.scale(tokens.count_text("".join(pieces)), model).tokens
-    reasoning = round(visible * REASONING_SHARE) if model.tier == "reasoning" else 0
+    reasoning = round(visible * model.hidden_reasoning)
     due = tuple(_due(draw, model, prompt, reasoning, len(pieces)))
     return SyntheticAnswer(pieces, due, prompt, visible, reasoning, truncated)
 
