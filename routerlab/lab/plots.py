@@ -67,9 +67,10 @@ def titled(axes: Axes, title: str, subtitle: str) -> None:
     axes.text(0, 1.025, subtitle, transform=axes.transAxes, color=GREY, fontsize=9)
 
 
-def save(figure: Figure, folder: Path, name: str) -> None:
-    """Write `name.svg` and `name.png`, each whole or not at all."""
-    for kind, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
+def save(figure: Figure, folder: Path, name: str, alt: str) -> None:
+    """Write `name.svg` and `name.png` with their alt text, each whole or not at all."""
+    described = {"svg": {"Date": None, "Title": alt}, "png": {"Software": None, "Description": alt}}
+    for kind, metadata in described.items():
         write_atomically(
             folder / f"{name}.{kind}",
             lambda path, kind=kind, metadata=metadata: figure.savefig(  # type: ignore[misc]

@@ -189,6 +189,13 @@ def _breakdown(name: str, parts: Mapping[str, Any]) -> list[str]:
     ]
 
 
+_SETS = {
+    "train_cv": "training queries, cross-validated",
+    "benchmark": "benchmark queries",
+    "real_dev": "real users' queries",
+}
+
+
 def _classification(section: Mapping[str, Any]) -> list[str]:
     lines = [
         "## The classifier beside its baselines",
@@ -196,8 +203,8 @@ def _classification(section: Mapping[str, Any]) -> list[str]:
         "| queries | model | accuracy | macro-F1 |",
         "| --- | --- | --- | --- |",
     ]
-    sets = {"train_cv": "training, cross-validated", "benchmark": "benchmark", "real_dev": "real"}
-    for key, title in sets.items():
+    verdicts = []
+    for key, title in _SETS.items():
         if key in section:
             scored = {"classifier": section[key], **section[key]["baselines"]}
             lines += [
@@ -205,4 +212,7 @@ def _classification(section: Mapping[str, Any]) -> list[str]:
                 f"{shown(one['macro_f1'])} |"
                 for name, one in scored.items()
             ]
-    return [*lines, "", *(f"Left out: {note}\n" for note in section.get("notes", ()))]
+            best = max(scored, key=lambda name: float(scored[name]["accuracy"]["value"]))
+            verdicts.append(f"On the {title} the most accurate is {best}.")
+    left_out = [f"Left out: {note}" for note in section.get("notes", ())]
+    return [*lines, "", " ".join(verdicts), "", *left_out, ""]

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.dummy import DummyClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
@@ -88,7 +87,6 @@ def length_features(texts: Sequence[str]) -> NDArray[np.float64]:
 def baselines(seed: int) -> dict[str, Any]:
     """Learners that see texts alone; a classifier must beat each to be worth its milliseconds."""
     return {
-        "majority": DummyClassifier(strategy="prior"),
         "length_only": make_pipeline(
             FunctionTransformer(length_features),
             StandardScaler(),
@@ -144,31 +142,35 @@ def store(model: Any, folder: Path, embedder: Embedder, rows: int, seed: int) ->
     )
 
 
+def majority(tiers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Always the commonest label of the very set that is scored: no constant guess does better."""
+    return np.full(len(tiers), np.bincount(tiers).argmax())
+
+
 def score_on(model: Any, train: Features, test: Features, seed: int) -> dict[str, Any]:
     """Scores of the fitted classifier and of each baseline on queries that no one trained on."""
-    predicted = model.predict(test.vectors)
-    result = score(test.tiers, predicted, test.families, seed).as_dict()
-    result["baselines"] = {
-        name: score(
-            test.tiers,
-            baseline.fit(train.texts, train.tiers).predict(test.texts),
-            test.families,
-            seed,
-        ).as_dict()
-        for name, baseline in baselines(seed).items()
+    guesses = {"majority": majority(test.tiers)} | {
+        name: one.fit(train.texts, train.tiers).predict(test.texts)
+        for name, one in baselines(seed).items()
     }
-    return result
+    return _scores(model.predict(test.vectors), guesses, test, seed)
 
 
 def score_cross_validated(model: Any, train: Features, seed: int) -> dict[str, Any]:
     """The same scores on the training queries themselves, by folds over families."""
-    own = _cross_validated(model, train.vectors, train).argmax(axis=1)
-    result = score(train.tiers, own, train.families, seed).as_dict()
     texts = np.array(train.texts, dtype=object)
-    result["baselines"] = {
-        name: score(
-            train.tiers, _cross_validated(one, texts, train).argmax(axis=1), train.families, seed
-        ).as_dict()
+    guesses = {"majority": majority(train.tiers)} | {
+        name: _cross_validated(one, texts, train).argmax(axis=1)
         for name, one in baselines(seed).items()
     }
-    return result
+    own = _cross_validated(model, train.vectors, train).argmax(axis=1)
+    return _scores(own, guesses, train, seed)
+
+
+def _scores(
+    own: NDArray[np.int64], guesses: dict[str, NDArray[np.int64]], test: Features, seed: int
+) -> dict[str, Any]:
+    def scored(predicted: NDArray[np.int64]) -> dict[str, Any]:
+        return score(test.tiers, predicted, test.families, seed).as_dict()
+
+    return {**scored(own), "baselines": {name: scored(guess) for name, guess in guesses.items()}}
