@@ -92,12 +92,13 @@ def latency_ecdf(rows: pd.DataFrame, mode: str) -> tuple[Figure, str]:
         shares = np.arange(1, len(times) + 1) / len(times)
         axes.step(times, shares, where="post", color=colour, linestyle=line, linewidth=2)
         median = float(np.median(times))
-        medians.append(f"{label} {median:.2f} ms (n = {len(times)})")
+        medians.append(f"{label}, median {median:.2f} ms (n = {len(times)})")
         axes.plot([], [], color=colour, linestyle=line, linewidth=2, label=medians[-1])
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:g}"))
     axes.set(xlabel="time to route (ms, log scale)", ylabel="share of decisions", ylim=(0, 1.02))
-    axes.legend(title="path: median", loc="lower right", frameon=True)
+    # Below the axes, where it hides no curve.
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), frameon=False)
     whole = float(routed.route_ms.median())
     titled(
         axes,
@@ -206,8 +207,8 @@ def cache_threshold(section: Mapping[str, Any], mode: str) -> tuple[Figure, str]
     tested = calibration["test"]
     titled(
         axes,
-        f"At {threshold:.3f} the cache serves {tested['paraphrases_served']['value']:.0%} of the "
-        f"paraphrases, {tested['near_misses_served']['value']:.0%} of the near misses",
+        f"Served: {tested['paraphrases_served']['value']:.0%} of paraphrases, "
+        f"{tested['near_misses_served']['value']:.0%} of near misses",
         f"Look-ups with {calibration['near_miss_share']:.0%} near misses; test families, "
         f"{tested['hit_rate']['n']} texts, measured; {mode} mode",
     )
