@@ -111,6 +111,14 @@ def test_figures_come_from_the_rows(rows):
     assert summarize.billing(rows, 0)["usage_from_provider"]["value"] == 1
 
 
+def test_token_error_is_measured_on_others_counts_alone(rows):
+    assert summarize.billing(rows, 0)["input_token_error"] == {}
+    theirs = rows.assign(mode="live", input_tokens=rows.estimated_input_tokens * 2)
+    error = summarize.billing(theirs, 0)["input_token_error"]
+    assert {kind: metric["value"] for kind, metric in error.items()} == dict.fromkeys(error, 0.5)
+    assert "exact" in error
+
+
 def test_a_false_hit_is_seen(catalog, model_dir, embedder):
     """With the check off and a low threshold, a near miss is served, and counted against us."""
     from routerlab.cache import SemanticCache
