@@ -1,4 +1,4 @@
-"""The complexity classifier as the router uses it: unit vectors in, tier probabilities out.
+"""The complexity classifier as the router uses it: texts and vectors in, tier probabilities out.
 
 Kept as a skops file with a card beside it; both hashes are checked before anything is loaded, and
 no pickle is read. Does not know: how it was trained (`lab.training`), what a tier costs.
@@ -7,9 +7,10 @@ no pickle is read. Does not know: how it was trained (`lab.training`), what a ti
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from routerlab.embedding import Vectors
 from routerlab.errors import ClassifierError
 from routerlab.files import DATA_DIR, RESULTS_DIR, sha256_file, write_atomically, write_json
+from routerlab.tiermodel import TierModel
 from routerlab.types import TIERS
 
 DEFAULT_MODEL_DIR = RESULTS_DIR / "model"
@@ -27,10 +29,10 @@ _RETRAIN = "retrain with `make reproduce` (or run notebooks/02_train_classifier.
 
 
 class Classifier(Protocol):
-    """Unit vectors of shape (n, d) to tier probabilities of shape (n, 4), columns as in `TIERS`."""
+    """Texts and their unit vectors, shape (n, d), to tier probabilities, columns as in `TIERS`."""
 
-    def predict_proba(self, vectors: Vectors) -> NDArray[np.float64]:
-        """Probabilities; each row sums to one."""
+    def predict_proba(self, texts: Sequence[str], vectors: Vectors) -> NDArray[np.float64]:
+        """Probabilities of shape (n, 4); each row sums to one."""
 
 
 @dataclass(frozen=True)
@@ -43,40 +45,42 @@ class ModelCard:
     training_rows: int
     seed: int
     estimator: str
+    priors: dict[str, float]
     sklearn_version: str
 
 
 class StoredClassifier:
-    """A scikit-learn estimator with its card."""
+    """A fitted model with its card."""
 
-    def __init__(self, estimator: Any, card: ModelCard) -> None:
-        self.estimator = estimator
+    def __init__(self, model: TierModel, card: ModelCard) -> None:
+        self.model = model
         self.card = card
 
-    def predict_proba(self, vectors: Vectors) -> NDArray[np.float64]:
+    def predict_proba(self, texts: Sequence[str], vectors: Vectors) -> NDArray[np.float64]:
         """Probabilities of shape (n, 4), columns in the order of `TIERS`."""
-        proba: NDArray[np.float64] = self.estimator.predict_proba(vectors)
-        return proba
+        return self.model.predict_proba(texts, vectors)
 
 
 def save_classifier(
-    estimator: Any, folder: Path, *, embedder_id: str, training_file: Path, rows: int, seed: int
+    model: TierModel, folder: Path, *, embedder_id: str, training_file: Path, rows: int, seed: int
 ) -> ModelCard:
-    """Store a fitted estimator whose `classes_` are 0 to 3, and its card, each whole."""
+    """Store a fitted model and its card, each whole; its `classes_` must be 0 to 3."""
     import sklearn
     import skops.io
 
-    if list(estimator.classes_) != list(range(len(TIERS))):
-        raise ClassifierError("the estimator must be fitted on the tier numbers 0 to 3")
+    if list(model.linear.classes_) != list(range(len(TIERS))):
+        raise ClassifierError("the model must be fitted on the tier numbers 0 to 3")
+    parts = {field.name: getattr(model, field.name) for field in fields(model)}
     model_file = folder / MODEL_FILE
-    write_atomically(model_file, lambda path: skops.io.dump(estimator, path))
+    write_atomically(model_file, lambda path: skops.io.dump(parts, path))
     card = ModelCard(
         embedder_id=embedder_id,
         training_sha256=sha256_file(training_file),
         model_sha256=sha256_file(model_file),
         training_rows=rows,
         seed=seed,
-        estimator=repr(estimator),
+        estimator=f"{model.linear!r} on embedding, {model.words!r} and cues; vote of near queries",
+        priors=dict(zip(TIERS, model.priors, strict=True)),
         sklearn_version=sklearn.__version__,
     )
     write_json(folder / CARD_FILE, asdict(card))
@@ -106,7 +110,7 @@ def load_classifier(
     import skops.io
 
     try:
-        estimator = skops.io.load(folder / MODEL_FILE, trusted=[])
+        model = TierModel(**skops.io.load(folder / MODEL_FILE, trusted=[]))
     except Exception as error:  # skops raises many kinds for a file that it cannot trust or read
         raise ClassifierError(f"{folder / MODEL_FILE} cannot be loaded: {_RETRAIN}") from error
-    return StoredClassifier(estimator, card)
+    return StoredClassifier(model, card)

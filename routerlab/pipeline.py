@@ -105,7 +105,7 @@ class Pipeline:
 
     def _classify(self, items: Sequence[_Item], vectors: Mapping[str, Vectors]) -> None:
         judged = [item.conversation.judged_text for item in items]
-        rows = self.classifier.predict_proba(np.stack([vectors[text] for text in judged]))
+        rows = self.classifier.predict_proba(judged, np.stack([vectors[text] for text in judged]))
         for item, text, row in zip(items, judged, rows, strict=True):
             probabilities = dict(zip(TIERS, (float(p) for p in row), strict=True))
             item.known = PolicyInput(text, vectors[text], probabilities)

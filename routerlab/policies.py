@@ -48,6 +48,20 @@ def likeliest_tier(probabilities: Mapping[Tier, float]) -> Tier:
     return max(TIERS, key=lambda tier: probabilities[tier])
 
 
+def cheapest_mistake(probabilities: Mapping[Tier, float], under_routing_cost: float) -> Tier:
+    """The tier of the least expected cost of a mistake; the easier one of equals.
+
+    A query sent too high costs 1, one sent too low `under_routing_cost`; at 1 it is the likeliest.
+    """
+
+    def expected(chosen: int) -> float:
+        over = sum(probabilities[tier] for tier in TIERS[:chosen])
+        under = sum(probabilities[tier] for tier in TIERS[chosen + 1 :])
+        return over + under_routing_cost * under
+
+    return TIERS[min(range(len(TIERS)), key=expected)]
+
+
 def _with_fallbacks(first: ModelSpec, tier: Tier, catalog: Catalog) -> Choice:
     # A fallback must be able to answer: same tier first, then the tiers above; other vendors first.
     able = [m for t in TIERS[TIERS.index(first.tier) :] for m in catalog.of_tier(t) if m != first]
@@ -57,13 +71,19 @@ def _with_fallbacks(first: ModelSpec, tier: Tier, catalog: Catalog) -> Choice:
 
 @dataclass(frozen=True)
 class TierPolicy:
-    """The cheapest model that serves the likeliest tier."""
+    """The cheapest model of the tier that `cheapest_mistake` chooses."""
 
-    id: str = "tier"
+    under_routing_cost: float = 1.0
+
+    @property
+    def id(self) -> str:
+        """`tier`, with the cost where it is not 1."""
+        cost = self.under_routing_cost
+        return "tier" if cost == 1 else f"tier:under_routing_cost={cost:g}"
 
     def choose(self, known: PolicyInput, catalog: Catalog) -> Choice:
-        """Likeliest tier, cheapest model of it; fallbacks never serve a lower tier."""
-        tier = likeliest_tier(known.probabilities)
+        """Cheapest model of the tier; fallbacks never serve a lower tier."""
+        tier = cheapest_mistake(known.probabilities, self.under_routing_cost)
         return _with_fallbacks(catalog.of_tier(tier)[0], tier, catalog)
 
 

@@ -5,6 +5,7 @@ Does not know: tiers, models, the cache.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,13 @@ FOLLOW_UP_WORDS = 6
 """A last turn of at most this many words is judged together with the user's turns before it."""
 
 _ROLES = ("system", "user", "assistant")
+
+_ROLE_OPENER = re.compile(
+    r"^\s*(?:you are|you're|act as|imagine you are|pretend to be|as)\s+(?:an?|the|my)\s"
+    r"[^.!?\n]{1,160}[.!\n]\s*(?=\S+\s+\S+\s+\S)",
+    re.IGNORECASE,
+)
+"""A first sentence that gives a role; at least three words must follow it."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +80,14 @@ class Conversation:
 
     @property
     def judged_text(self) -> str:
-        """What the classifier reads: a short follow-up takes the user's turns before it along."""
+        """What the classifier reads: a short follow-up takes the user's turns before it along.
+
+        An opening sentence that only gives the assistant a role is left out.
+        """
         earlier = [m.content for m in self.earlier_turns if m.role == "user"]
         if earlier and len(self.text.split()) <= FOLLOW_UP_WORDS:
             return "\n".join([*earlier, self.text])
-        return self.text
+        return _ROLE_OPENER.sub("", self.text, count=1)
 
     @property
     def notes(self) -> tuple[str, ...]:

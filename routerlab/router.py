@@ -95,7 +95,7 @@ class LLMRouter:
             max_output_tokens=self.max_output_tokens,
             mode=self.mode,
         )
-        pipeline.classifier.predict_proba(self.embedder.encode(["warm up"]))
+        pipeline.classifier.predict_proba(["warm up"], self.embedder.encode(["warm up"]))
         tokens.count_answer("warm up", self.catalog.models[0])
         return pipeline
 

@@ -10,6 +10,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from routerlab.errors import DataError
 from routerlab.files import DATA_DIR, sha256_bytes
 from routerlab.lab import datasets
+from routerlab.lab.baselines import learners
 from routerlab.lab.queries import (
     BENCHMARK_FILE,
     check_benchmark,
@@ -17,11 +18,12 @@ from routerlab.lab.queries import (
     load_training,
     load_variants,
 )
-from routerlab.lab.training import baselines, features
+from routerlab.lab.training import features
 from routerlab.lab.vectors import KeptVectors
 from routerlab.types import TIERS
 
 NEAR_DUPLICATE = 0.9
+LOOSELY_RELATED = 0.67
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +47,13 @@ def test_benchmark_is_100_queries_25_a_tier():
     assert all(len({q.domain for q in queries if q.tier == tier}) >= 12 for tier in TIERS)
 
 
-def test_training_has_at_least_600_queries_and_every_tier():
-    counts = Counter(query.tier for query in load_training())
-    assert counts.total() >= 600
-    assert min(counts[tier] for tier in TIERS) >= 100
+def test_training_has_2000_queries_of_every_tier_and_many_domains():
+    rows = load_training()
+    counts = Counter(row.tier for row in rows)
+    assert counts.total() >= 2_000
+    assert min(counts[tier] for tier in TIERS) >= 400
+    assert len({row.domain for row in rows}) >= 25
+    assert sum(row.context != () for row in rows) >= 10
 
 
 def test_every_benchmark_query_has_variants():
@@ -68,6 +73,15 @@ def test_training_is_not_near_benchmark_or_variants(train, kept):
     assert nearness.max() < NEAR_DUPLICATE, (train.texts[row], texts[column])
 
 
+def test_training_is_not_near_real_queries(train, kept):
+    """Where their texts are at hand: nothing trained on is even a loose relative of one."""
+    try:
+        real = kept.encode([query.text for query in datasets.load_real_dev()])
+    except DataError as error:
+        pytest.skip(str(error))
+    assert (train.vectors @ real.T).max() < LOOSELY_RELATED
+
+
 def test_near_duplicates_in_training_share_a_family(train):
     nearness = np.triu(train.vectors @ train.vectors.T, 1)
     for row, column in zip(*np.where(nearness >= NEAR_DUPLICATE), strict=True):
@@ -81,7 +95,7 @@ def test_families_do_not_straddle_files(train, benchmark):
 def test_length_gives_no_tier_away(train, benchmark):
     """A length-only model stays under 45 %, cross-validated and on the benchmark."""
     texts = np.array(train.texts, dtype=object)
-    model = baselines(seed=0)["length_only"]
+    model = learners(seed=0)["length_only"]
     guessed = cross_val_predict(model, texts, train.tiers, groups=train.families, cv=GroupKFold(5))
     assert (guessed == train.tiers).mean() < 0.45
     assert (

@@ -148,7 +148,17 @@ def test_a_false_hit_is_seen(catalog, model_dir, embedder):
 
 def small_report() -> report.Report:
     metric = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 10}
-    score = {"accuracy": metric, "macro_f1": metric}
+    names_of_scores = "accuracy macro_f1 qwk under_routing over_routing"
+    score = dict.fromkeys(names_of_scores.split(), metric)
+    column = {
+        **score,
+        "ece": metric,
+        "confusion": {"labels": ["simple"], "counts": [[1]]},
+        "reliability": [{"confidence": 0.9, "accuracy": 0.8, "n": 10}],
+        "baselines": dict.fromkeys(
+            ["majority", "length_only", "keywords", "tfidf", "nearest_neighbour"], score
+        ),
+    }
     four = {"route_ms": metric, "cost_usd": metric, "hit_rate": metric, "accuracy": metric}
     names = "routed_usd routed_no_cache_usd always_strongest_usd always_cheapest_usd random_usd"
     return {
@@ -165,11 +175,11 @@ def small_report() -> report.Report:
             "seconds": 1.0,
         },
         "classification": {
-            "benchmark": {
-                **score,
-                "baselines": {"majority": score, "length_only": score, "tfidf": score},
-            },
-            "confusion": {"labels": ["simple"], "counts": [[1]]},
+            "train_cv": column,
+            "benchmark": column,
+            "ablation": [{"blocks": ["words"], "benchmark": metric}],
+            "learning_curve": [{"rows": 10, "benchmark": metric}],
+            "decision_costs": [{"cost": 1.0, **score}],
         },
         "latency": {
             "route_ms": {"p50": metric, "p95": metric},

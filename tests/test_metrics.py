@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from sklearn.metrics import f1_score
+from sklearn.metrics import cohen_kappa_score, f1_score
 
-from routerlab.lab import metrics
+from routerlab.lab import metrics, scoring
 from routerlab.lab.calibration import LookUps, calibrate, curve, rates
 
 
@@ -55,10 +55,29 @@ def test_quantile():
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60))
-def test_macro_f1_is_scikit_learns(pairs):
-    truth, predicted = zip(*pairs, strict=True)
-    expected = f1_score(truth, predicted, labels=range(4), average="macro", zero_division=0)
-    assert metrics.macro_f1(truth, predicted, seed=0).value == pytest.approx(expected)
+def test_scores_are_scikit_learns(pairs):
+    truth, predicted = (np.array(side) for side in zip(*pairs, strict=True))
+    found = scoring.score(truth, predicted, [str(i) for i in range(len(truth))], seed=0)
+    f1 = f1_score(truth, predicted, labels=range(4), average="macro", zero_division=0)
+    assert found["macro_f1"]["value"] == pytest.approx(f1)
+    assert found["accuracy"]["value"] == pytest.approx((truth == predicted).mean())
+    assert found["under_routing"]["value"] == pytest.approx((predicted < truth).mean())
+    assert found["over_routing"]["value"] == pytest.approx((predicted > truth).mean())
+    if len({*truth, *predicted}) > 1:
+        kappa = cohen_kappa_score(truth, predicted, labels=range(4), weights="quadratic")
+        assert found["qwk"]["value"] == pytest.approx(kappa)
+
+
+def test_calibration_error_by_hand():
+    """Two at 0.95, one right; two at 0.65, both right: (2 * 0.45 + 2 * 0.35) / 4."""
+    proba = np.array(
+        [[0.95, 0.05, 0, 0], [0.95, 0.05, 0, 0], [0, 0.65, 0.35, 0], [0, 0.65, 0.35, 0]]
+    )
+    truth = np.array([0, 1, 1, 1])
+    found = scoring.score(truth, proba.argmax(axis=1), list("abcd"), seed=0, proba=proba)
+    assert found["ece"]["value"] == pytest.approx(0.4)
+    bins = scoring.details(truth, proba)["reliability"]
+    assert [(one["n"], one["accuracy"]) for one in bins] == [(2, 1.0), (2, 0.5)]
 
 
 def test_nothing_is_not_measured():

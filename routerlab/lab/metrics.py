@@ -6,8 +6,9 @@ those of rare events are Clopper-Pearson. Does not know: where the numbers come 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -51,18 +52,38 @@ def clustered(
     `columns`: k arrays of shape (n,). `statistic`: sums of shape (..., k) to figures (...). A mean
     is `(values, ones)` with `s[..., 0] / s[..., 1]`.
     """
+    return clustered_all(columns, clusters, {"": statistic}, seed=seed)[""]
+
+
+def clustered_all(
+    columns: Sequence[ArrayLike],
+    clusters: Sequence[str],
+    statistics: Mapping[str, Callable[[Floats], Floats]],
+    *,
+    seed: int,
+) -> dict[str, Metric]:
+    """Several figures of the same sums, on the same resampled clusters, as in `clustered`."""
     values = np.column_stack([np.asarray(column, dtype=float) for column in columns])
     if len(values) == 0:
         raise ValueError("no observations: there is nothing to measure")
     names, members = np.unique(np.asarray(clusters), return_inverse=True)
     sums = np.zeros((len(names), values.shape[1]))
     np.add.at(sums, members, values)
-    rng = np.random.default_rng(seed)
-    weights = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=ROUNDS)
+    draws = _resampling(len(names), seed) @ sums
+    whole = values.sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        draws = statistic(weights @ sums)
-        value = float(statistic(values.sum(axis=0)))
-    return Metric(value, *_interval(draws), n=len(values))
+        return {
+            name: Metric(float(one(whole)), *_interval(one(draws)), n=len(values))
+            for name, one in statistics.items()
+        }
+
+
+@lru_cache(maxsize=4)
+def _resampling(clusters: int, seed: int) -> Floats:
+    """How often each cluster is drawn, shape (ROUNDS, clusters)."""
+    rng = np.random.default_rng(seed)
+    shares = np.full(clusters, 1 / clusters)
+    return rng.multinomial(clusters, shares, size=ROUNDS).astype(np.float64)
 
 
 def mean(values: ArrayLike, clusters: Sequence[str], *, seed: int) -> Metric:
@@ -110,25 +131,3 @@ def quantile(values: ArrayLike, q: float, *, seed: int) -> Metric:
     rng = np.random.default_rng(seed)
     draws = np.quantile(rng.choice(column, size=(ROUNDS, len(column))), q, axis=1)
     return Metric(float(np.quantile(column, q)), *_interval(draws), n=len(column))
-
-
-def macro_f1(truth: ArrayLike, predicted: ArrayLike, *, seed: int) -> Metric:
-    """Macro-averaged F1 over four tiers (0 to 3), with a bootstrap interval over queries.
-
-    A tier that is neither labelled nor predicted counts as 0, as in scikit-learn.
-    """
-    cells = 4 * np.asarray(truth, dtype=np.int64) + np.asarray(predicted, dtype=np.int64)
-    rng = np.random.default_rng(seed)
-    counts = np.bincount(cells, minlength=16)
-    draws = rng.multinomial(len(cells), counts / len(cells), size=ROUNDS)
-    value = float(_macro_f1(counts))
-    return Metric(value, *_interval(_macro_f1(draws)), n=len(cells))
-
-
-def _macro_f1(counts: NDArray[np.int64]) -> Floats:
-    table = counts.reshape(*counts.shape[:-1], 4, 4)
-    right = np.diagonal(table, axis1=-2, axis2=-1)
-    size = table.sum(axis=-1) + table.sum(axis=-2)
-    f1 = np.divide(2.0 * right, size, out=np.zeros(right.shape), where=size > 0)
-    mean_f1: Floats = f1.mean(axis=-1)
-    return mean_f1

@@ -14,14 +14,12 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from routerlab.files import write_atomically
 from routerlab.lab.benchmark import ROUTED
-from routerlab.types import TIERS
 
 # Okabe and Ito's palette, told apart by colour-blind readers; line styles tell the same in print.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -142,38 +140,6 @@ def cost_by_policy(cost: Mapping[str, Any], mode: str) -> tuple[Figure, str]:
     )
     told = "; ".join(f"{label} ${metric['value']:.4f}" for label, metric in named.items())
     return figure, f"Cost of the same traffic by policy: {told}."
-
-
-def confusion(section: Mapping[str, Any], mode: str) -> tuple[Figure, str]:
-    """Labelled tier against predicted tier on the benchmark queries."""
-    counts = np.array(section["confusion"]["counts"])
-    figure = Figure(figsize=(5.6, 4.8))
-    axes = figure.subplots()
-    sns.heatmap(
-        counts,
-        annot=True,
-        fmt="d",
-        cmap="Blues",
-        cbar=False,
-        square=True,
-        linewidths=1,
-        xticklabels=list(TIERS),
-        yticklabels=list(TIERS),
-        ax=axes,
-    )
-    axes.set(xlabel="predicted tier", ylabel="labelled tier")
-    under = int(np.tril(counts, -1).sum())
-    over = int(np.triu(counts, 1).sum())
-    right, total = int(np.trace(counts)), int(counts.sum())
-    titled(
-        axes,
-        f"{right} of {total} benchmark queries get their tier",
-        f"{under} routed too low, {over} too high; measured, {mode} mode",
-    )
-    return figure, (
-        f"Confusion matrix of the tier classifier on {total} benchmark queries: {right} right, "
-        f"{under} under-routed, {over} over-routed."
-    )
 
 
 def cache_threshold(section: Mapping[str, Any], mode: str) -> tuple[Figure, str]:

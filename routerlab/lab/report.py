@@ -194,24 +194,34 @@ _SETS = {
     "benchmark": "benchmark queries",
     "real_dev": "real users' queries",
 }
+_COLUMNS = {
+    "accuracy": ("accuracy", PERCENT),
+    "macro_f1": ("macro-F1", "{:.3f}"),
+    "qwk": ("QWK", "{:.3f}"),
+    "ece": ("ECE", "{:.3f}"),
+    "under_routing": ("too low", PERCENT),
+    "over_routing": ("too high", PERCENT),
+}
 
 
 def _classification(section: Mapping[str, Any]) -> list[str]:
+    heads = [head for head, _ in _COLUMNS.values()]
     lines = [
         "## The classifier beside its baselines",
         "",
-        "| queries | model | accuracy | macro-F1 |",
-        "| --- | --- | --- | --- |",
+        f"| queries | model | {' | '.join(heads)} |",
+        "| --- " * (len(heads) + 2) + "|",
     ]
     verdicts = []
     for key, title in _SETS.items():
         if key in section:
             scored = {"classifier": section[key], **section[key]["baselines"]}
-            lines += [
-                f"| {title} | {name} | {shown(one['accuracy'], PERCENT)} | "
-                f"{shown(one['macro_f1'])} |"
-                for name, one in scored.items()
-            ]
+            for name, one in scored.items():
+                cells = (
+                    shown(one[column], style) if column in one else "-"
+                    for column, (_, style) in _COLUMNS.items()
+                )
+                lines.append(f"| {title} | {name} | {' | '.join(cells)} |")
             best = max(scored, key=lambda name: float(scored[name]["accuracy"]["value"]))
             verdicts.append(f"On the {title} the most accurate is {best}.")
     left_out = [f"Left out: {note}" for note in section.get("notes", ())]
