@@ -7,10 +7,13 @@ no pickle is read. Does not know: how it was trained (`lab.training`), what a ti
 from __future__ import annotations
 
 import json
+import shutil
+import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,25 +69,39 @@ def save_classifier(
 ) -> ModelCard:
     """Store a fitted model and its card, each whole; its `classes_` must be 0 to 3."""
     import sklearn
-    import skops.io
 
     if list(model.linear.classes_) != list(range(len(TIERS))):
         raise ClassifierError("the model must be fitted on the tier numbers 0 to 3")
     parts = {field.name: getattr(model, field.name) for field in fields(model)}
     model_file = folder / MODEL_FILE
-    write_atomically(model_file, lambda path: skops.io.dump(parts, path))
+    write_atomically(model_file, partial(_dump, parts))
     card = ModelCard(
         embedder_id=embedder_id,
         training_sha256=sha256_file(training_file),
         model_sha256=sha256_file(model_file),
         training_rows=rows,
         seed=seed,
-        estimator=f"{model.linear!r} on embedding, {model.words!r} and cues; vote of near queries",
+        estimator=(
+            f"{model.linear!r} on embedding, n-grams of text and ask ({model.words!r}) and cues; "
+            f"vote of near queries, pooled"
+        ),
         priors=dict(zip(TIERS, model.priors, strict=True)),
         sklearn_version=sklearn.__version__,
     )
     write_json(folder / CARD_FILE, asdict(card))
     return card
+
+
+def _dump(parts: dict[str, Any], path: Path) -> None:
+    import skops.io
+
+    skops.io.dump(parts, path, compression=zipfile.ZIP_DEFLATED)
+
+
+def copy_classifier(source: Path, folder: Path) -> None:
+    """Put a stored classifier into another folder, the card last."""
+    for name in (MODEL_FILE, CARD_FILE):
+        write_atomically(folder / name, partial(shutil.copyfile, source / name))
 
 
 def load_classifier(

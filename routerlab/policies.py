@@ -43,6 +43,10 @@ class Policy(Protocol):
         """The models to try, best first."""
 
 
+UNDER_ROUTING_COST = 1.25
+"""What it costs to send a query too low, where too high costs 1: the one knob of the trade-off."""
+
+
 def likeliest_tier(probabilities: Mapping[Tier, float]) -> Tier:
     """The tier of the highest probability; the easier one of equals."""
     return max(TIERS, key=lambda tier: probabilities[tier])
@@ -73,13 +77,13 @@ def _with_fallbacks(first: ModelSpec, tier: Tier, catalog: Catalog) -> Choice:
 class TierPolicy:
     """The cheapest model of the tier that `cheapest_mistake` chooses."""
 
-    under_routing_cost: float = 1.0
+    under_routing_cost: float = UNDER_ROUTING_COST
 
     @property
     def id(self) -> str:
-        """`tier`, with the cost where it is not 1."""
+        """`tier`, with the cost where it is not the default."""
         cost = self.under_routing_cost
-        return "tier" if cost == 1 else f"tier:under_routing_cost={cost:g}"
+        return "tier" if cost == UNDER_ROUTING_COST else f"tier:under_routing_cost={cost:g}"
 
     def choose(self, known: PolicyInput, catalog: Catalog) -> Choice:
         """Cheapest model of the tier; fallbacks never serve a lower tier."""

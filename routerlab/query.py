@@ -18,8 +18,10 @@ MAX_QUERY_CHARS = 1_000_000
 """Longer queries are refused: no model of the catalog could read them."""
 CLASSIFIED_CHARS = 8_000
 """What the embedding sees at the most; its model reads 256 word pieces, which are fewer."""
-FOLLOW_UP_WORDS = 6
-"""A last turn of at most this many words is judged together with the user's turns before it."""
+FRAGMENT_WORDS = 3
+"""A later turn of at most this many words ("yes", "in Python") leans on the turn before it."""
+FOLLOW_UP_WORDS = 25
+"""So does one of at most this many words that opens or refers like a continuation."""
 
 _ROLES = ("system", "user", "assistant")
 
@@ -29,6 +31,17 @@ _ROLE_OPENER = re.compile(
     re.IGNORECASE,
 )
 """A first sentence that gives a role; at least three words must follow it."""
+
+_CONTINUES = re.compile(
+    r"^\W*(?:and|ok(?:ay)?|now|but|so|then|also|yes|yeah|no|nope|same|again|instead|what about"
+    r"|how about|why not|what if|this time|shorter|longer|simpler|more|another|go on|continue"
+    r"|keep|thanks|great|perfect|hm+|wait|actually|und|jetzt|et|y|e|ahora|maintenant)\b"
+    r"|\b(?:it(?! (?:takes?|true|possible|legal|safe|mean)\b)|its|that|those|this|these|them"
+    r"|they|the (?:same|first|second|third|last|next|other|former|latter|above)"
+    r"|previous|step \d+|your (?:answer|code|reply|last))\b",
+    re.IGNORECASE,
+)
+"""How a later turn shows that it continues: its first words, or what it points back to."""
 
 
 @dataclass(frozen=True)
@@ -80,14 +93,16 @@ class Conversation:
 
     @property
     def judged_text(self) -> str:
-        """What the classifier reads: a short follow-up takes the user's turns before it along.
+        """What the classifier reads: a follow-up takes along the user's turns that it continues.
 
-        An opening sentence that only gives the assistant a role is left out.
+        They reach back to the last turn that stands by itself. An opening sentence that only
+        gives the assistant a role is left out.
         """
-        earlier = [m.content for m in self.earlier_turns if m.role == "user"]
-        if earlier and len(self.text.split()) <= FOLLOW_UP_WORDS:
-            return "\n".join([*earlier, self.text])
-        return _ROLE_OPENER.sub("", self.text, count=1)
+        turns = [m.content for m in self.messages if m.role == "user"]
+        first = len(turns) - 1
+        while first > 0 and _leans_on_the_turn_before(turns[first]):
+            first -= 1
+        return "\n".join([_ROLE_OPENER.sub("", turns[first], count=1), *turns[first + 1 :]])
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -98,6 +113,13 @@ class Conversation:
                 f"were judged by its first {CLASSIFIED_CHARS:,}, at most 256 word pieces of them",
             )
         return ()
+
+
+def _leans_on_the_turn_before(turn: str) -> bool:
+    words = len(turn.split())
+    return words <= FRAGMENT_WORDS or (
+        words <= FOLLOW_UP_WORDS and _CONTINUES.search(turn) is not None
+    )
 
 
 def _checked_message(item: object, place: int) -> Message:

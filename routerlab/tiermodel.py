@@ -1,7 +1,7 @@
-"""The model behind the classifier: a linear one and a vote of near queries, averaged.
+"""The model behind the classifier: a linear one and a vote of near queries, pooled.
 
-The linear one weighs embedding, word n-grams and cues; the vote is of the training queries nearest
-to the embedding.
+The linear one weighs embedding, word n-grams of the whole text and of its ask, and cues; the vote
+is of the training queries nearest to the embedding in a smaller space.
 
 Fitted scikit-learn parts go in; inference is a few NumPy products, since scikit-learn's own checks
 cost more than the sums for one query (a test holds that both agree). Does not know: training,
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,16 +20,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from routerlab.cues import cues
+from routerlab.cues import ask_of, cues
 from routerlab.embedding import Vectors
 from routerlab.query import CLASSIFIED_CHARS
 
-EMBEDDING_WEIGHT = 2.0
 CUE_WEIGHT = 0.15
-"""Sizes of the blocks beside word n-grams of unit length: what is larger is regularised less."""
+"""Size of the cues beside blocks of unit length: what is larger is regularised less."""
 
 NEIGHBOURS = 30
-SHARPNESS = 20.0
+SHARPNESS = 10.0
 FLOOR = 0.02
 """The vote: how many queries, how fast their weight falls with the cosine, and what a tier without
 any vote keeps."""
@@ -43,17 +42,22 @@ Matrix = NDArray[np.float64]
 class TierModel:
     """Fitted parts, and the calibration of their output.
 
-    `words`: a `TfidfVectorizer` (sublinear, unit length). `scaler`: a `StandardScaler` over cues.
-    `linear`: a `LogisticRegression` over the three blocks. `neighbours`: unit vectors of the
-    training queries, float16, shape (n, d), with `neighbour_tiers`, shape (n,); `vote` is the
-    weight of their vote, the linear model has the rest. `temperature` divides the log odds of the
-    average.
-    `priors`: shares of the tiers where the model is used, against `shares`, those of its training.
+    `words`, `ask_words`: `TfidfVectorizer`s (sublinear, unit length, one analyser) of the text and
+    of its ask.
+    `scaler`: a `StandardScaler` over cues. `linear`: a `LogisticRegression` over embedding, words,
+    ask words, cues. `centre`, shape (d,), and `projection`, shape (d, k), make the smaller space in
+    which `neighbours` are unit vectors of the training queries, float16, shape (n, k), with
+    `neighbour_tiers`, shape (n,). `vote` is the weight of their vote in the pooled log odds, the
+    linear model has the rest; `temperature` divides the sum. `priors`: shares of the tiers where
+    the model is used, against `shares`, those of its training.
     """
 
     words: Any
+    ask_words: Any
     scaler: Any
     linear: Any
+    centre: Vectors
+    projection: Vectors
     neighbours: NDArray[np.float16]
     neighbour_tiers: NDArray[np.int64]
     vote: float
@@ -63,40 +67,42 @@ class TierModel:
 
     def predict_proba(self, texts: Sequence[str], vectors: Vectors) -> Matrix:
         """Probabilities, shape (n, 4), of texts with their unit vectors, shape (n, d)."""
-        scored = cues([text[:CLASSIFIED_CHARS] for text in texts])
-        cued = (scored - self.scaler.mean_) / self.scaler.scale_
-        logits = vectors.astype(np.float64) @ self._embedding + cued @ self._cues
-        for row, text in enumerate(texts):
-            logits[row] += self._of_words(text[:CLASSIFIED_CHARS])
-        linear = _normalised(logits + self.linear.intercept_)
-        average = (1 - self.vote) * linear + self.vote * self._voted(vectors)
-        return _normalised(np.log(average + _TINY) / self.temperature + self._shift)
+        clipped = [text[:CLASSIFIED_CHARS] for text in texts]
+        cued = (cues(clipped) - self.scaler.mean_) / self.scaler.scale_
+        logits = vectors.astype(np.float64) @ self._linear.embedding
+        logits += cued @ self._linear.cues + self._linear.intercept
+        for row, text in enumerate(clipped):
+            logits[row] += self._of_words(text)
+        pooled = (1 - self.vote) * np.log(_normalised(logits) + _TINY)
+        pooled += self.vote * np.log(self._voted(vectors))
+        return _normalised(pooled / self.temperature + self._shift)
+
+    def _of_words(self, text: str) -> Matrix:
+        """What the n-grams of a text and of its ask add to the logits, shape (4,)."""
+        terms, ask = self._analyse(text), ask_of(text)
+        asked = terms if len(ask) >= len(text.strip()) else self._analyse(ask)
+        return self._linear.words.of(terms) + self._linear.ask_words.of(asked)
 
     def _voted(self, vectors: Vectors) -> Matrix:
         """Shares of the tiers among the nearest training queries, the nearer weighing more."""
-        cosine = vectors @ self._neighbours.T
+        cosine = unit((vectors - self.centre) @ self.projection) @ self._neighbours
         count = min(NEIGHBOURS, cosine.shape[1])
-        nearest = np.argpartition(-cosine, count - 1, axis=1)[:, :count]
-        weight = np.exp(SHARPNESS * (np.take_along_axis(cosine, nearest, axis=1) - 1))
-        tiers = np.eye(len(self.priors))[self.neighbour_tiers[nearest]]
-        share = np.einsum("nk,nkt->nt", weight / weight.sum(axis=1, keepdims=True), tiers) + FLOOR
+        nearest = np.argpartition(cosine, -count, axis=1)[:, -count:]
+        weight = np.exp(SHARPNESS * (cosine[np.arange(len(cosine))[:, None], nearest] - 1))
+        votes = (weight[:, :, None] * self._tier_of_neighbour[nearest]).sum(axis=1)
+        share = votes / weight.sum(axis=1, keepdims=True) + FLOOR
         voted: Matrix = share / share.sum(axis=1, keepdims=True)
         return voted
 
-    def _of_words(self, text: str) -> Matrix:
-        vocabulary = self.words.vocabulary_
-        counts = Counter(vocabulary[term] for term in self._analyse(text) if term in vocabulary)
-        if not counts:
-            return np.zeros(len(self.priors))
-        columns = list(counts)
-        weights = np.array([1 + math.log(count) for count in counts.values()])
-        weights *= self.words.idf_[columns]
-        found: Matrix = weights @ self._terms[columns] / math.sqrt(weights @ weights)
-        return found
+    @cached_property
+    def _tier_of_neighbour(self) -> Matrix:
+        tiers: Matrix = np.eye(len(self.shares))[self.neighbour_tiers]
+        return tiers
 
     @cached_property
     def _neighbours(self) -> Vectors:
-        return self.neighbours.astype(np.float32)
+        # Shape (k, n), contiguous: a product with one row is then twice as quick.
+        return np.ascontiguousarray(self.neighbours.T, dtype=np.float32)
 
     @cached_property
     def _analyse(self) -> Any:
@@ -108,28 +114,56 @@ class TierModel:
         return shift
 
     @cached_property
-    def _embedding(self) -> Matrix:
-        return np.ascontiguousarray(self._coefficients[: self._dimension]) * EMBEDDING_WEIGHT
+    def _linear(self) -> _Linear:
+        sizes = (len(self.centre), len(self.words.vocabulary_), len(self.ask_words.vocabulary_))
+        parts = np.split(self.linear.coef_.T.astype(np.float64), np.cumsum(sizes))
+        embedding, words, ask_words, cued = (np.ascontiguousarray(part) for part in parts)
+        return _Linear(
+            embedding=embedding,
+            words=_Terms(self.words.vocabulary_, self.words.idf_, words),
+            ask_words=_Terms(self.ask_words.vocabulary_, self.ask_words.idf_, ask_words),
+            cues=cued * CUE_WEIGHT,
+            intercept=self.linear.intercept_,
+        )
 
-    @cached_property
-    def _terms(self) -> Matrix:
-        stop = self._dimension + len(self.words.vocabulary_)
-        return np.ascontiguousarray(self._coefficients[self._dimension : stop])
 
-    @cached_property
-    def _cues(self) -> Matrix:
-        start = self._dimension + len(self.words.vocabulary_)
-        return np.ascontiguousarray(self._coefficients[start:]) * CUE_WEIGHT
+@dataclass(frozen=True)
+class _Terms:
+    """A vocabulary with what each term weighs, shape (n,), and its coefficients, shape (n, 4)."""
 
-    @property
-    def _coefficients(self) -> Matrix:
-        coefficients: Matrix = self.linear.coef_.T
-        return coefficients
+    vocabulary: Mapping[str, int]
+    idf: NDArray[np.floating[Any]]
+    coefficients: Matrix
 
-    @property
-    def _dimension(self) -> int:
-        cue_columns = len(self.scaler.mean_)
-        return int(self.linear.coef_.shape[1]) - len(self.words.vocabulary_) - cue_columns
+    def of(self, terms: Sequence[str]) -> Matrix:
+        """The tf-idf weights of terms, of unit length, times their coefficients; shape (4,)."""
+        counts = Counter(map(self.vocabulary.get, terms))
+        counts.pop(None, None)
+        if not counts:
+            return np.zeros(self.coefficients.shape[1])
+        columns = np.fromiter(counts, dtype=np.int64, count=len(counts))
+        often = np.fromiter(counts.values(), dtype=np.float64, count=len(counts))
+        weights = self.idf[columns] * (1 + np.log(often))
+        found: Matrix = weights @ self.coefficients[columns] / math.sqrt(weights @ weights)
+        return found
+
+
+@dataclass(frozen=True)
+class _Linear:
+    """The linear model's coefficients by block, each of shape (columns, 4)."""
+
+    embedding: Matrix
+    words: _Terms
+    ask_words: _Terms
+    cues: Matrix
+    intercept: Matrix
+
+
+def unit(rows: NDArray[np.floating[Any]]) -> Vectors:
+    """Rows scaled to length one; a row of zeros stays as it is."""
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    scaled: Vectors = (rows / np.maximum(length, _TINY)).astype(np.float32)
+    return scaled
 
 
 def _normalised(logits: Matrix) -> Matrix:

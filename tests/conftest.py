@@ -44,7 +44,7 @@ def embedder() -> MiniLMEmbedder:
 
 @pytest.fixture(scope="session")
 def model_dir(tmp_path_factory, embedder) -> Path:
-    """A folder with a classifier trained on the committed data, no cache calibration."""
+    """A folder with a classifier of the committed data, no cache calibration."""
     folder = tmp_path_factory.mktemp("model")
     ensure_classifier(folder, embedder)
     return folder

@@ -9,22 +9,17 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 
 from routerlab.classifier import CARD_FILE, DEFAULT_MODEL_DIR, MODEL_FILE, load_classifier
-from routerlab.cues import cues
+from routerlab.cues import CUES, ask_of, cues
 from routerlab.embedding import MiniLMEmbedder
 from routerlab.errors import ClassifierError
-from routerlab.lab import training
-from routerlab.lab.baselines import keywords, learners, length_features, majority
-from routerlab.lab.queries import load_benchmark, load_training
-from routerlab.lab.training import features, fit
+from routerlab.lab.baselines import guesses, length_features
+from routerlab.lab.fitting import Recipe, features, fit_raw
+from routerlab.lab.queries import load_benchmark, load_training, undisputed
+from routerlab.lab.training import TRAFFIC_PRIORS, calibrated, folds, reweighted, tune
+from routerlab.lab.vectors import KeptVectors
 from routerlab.policies import cheapest_mistake
 from routerlab.query import CLASSIFIED_CHARS
-from routerlab.tiermodel import (
-    CUE_WEIGHT,
-    EMBEDDING_WEIGHT,
-    FLOOR,
-    NEIGHBOURS,
-    SHARPNESS,
-)
+from routerlab.tiermodel import CUE_WEIGHT, FLOOR, NEIGHBOURS, SHARPNESS
 from routerlab.types import TIERS
 
 
@@ -40,21 +35,45 @@ def test_committed_classifier_fits_the_committed_data():
     load_classifier(MiniLMEmbedder().id, DEFAULT_MODEL_DIR)
 
 
-def test_training_is_deterministic(embedder):
-    rows = [row for row in load_training() if row.id[-1] in "05"]
-    train = features(rows, embedder)
-    first, second = (fit(train, seed=3).linear.coef_ for _ in range(2))
-    assert np.array_equal(first, second)
+@pytest.fixture(scope="module")
+def some(embedder):
+    """A tenth of the training queries, of every brief."""
+    return features(undisputed(load_training())[::10], embedder)
 
 
-def test_beats_simple_baselines_on_the_benchmark(model_dir, embedder):
-    train, test = (features(rows, embedder) for rows in (load_training(), load_benchmark()))
-    proba = load_classifier(embedder.id, model_dir).predict_proba(test.texts, test.vectors)
-    own = (proba.argmax(axis=1) == test.tiers).mean()
-    length_only = learners(seed=0)["length_only"].fit(train.texts, train.tiers)
-    assert own > (length_only.predict(test.texts) == test.tiers).mean()
-    assert own > (majority(test.tiers) == test.tiers).mean()
-    assert own > (keywords(test.texts) == test.tiers).mean()
+@pytest.fixture(scope="module")
+def test_set(embedder):
+    return features(load_benchmark(), embedder)
+
+
+def test_training_is_deterministic(some):
+    first, second = (fit_raw(some, Recipe(seed=3)) for _ in range(2))
+    assert np.array_equal(first.linear.coef_, second.linear.coef_)
+    assert np.array_equal(first.neighbours, second.neighbours)
+
+
+def test_the_temperature_is_that_of_the_most_overconfident_brief(some):
+    tuned = tune(some, seed=0)
+    assert set(tuned.temperatures) == set(some.briefs)
+    assert tuned.temperature == max(tuned.temperatures.values())
+    assert tuned.losses[tuned.strength] == min(tuned.losses.values())
+    deployed = calibrated(fit_raw(some, Recipe(tuned.strength)), tuned)
+    assert deployed.temperature == tuned.temperature
+    assert deployed.priors == TRAFFIC_PRIORS
+
+
+def test_no_family_or_brief_straddles_a_fold(some):
+    for groups in (some.families, some.briefs):
+        for train, held_out in folds(groups):
+            assert not {groups[i] for i in train} & {groups[i] for i in held_out}
+
+
+def test_beats_the_baselines_on_the_benchmark(model_dir, embedder, test_set):
+    train = features(undisputed(load_training())[::3], KeptVectors(embedder))
+    proba = load_classifier(embedder.id, model_dir).predict_proba(test_set.texts, test_set.vectors)
+    own = (proba.argmax(axis=1) == test_set.tiers).mean()
+    for name, guessed in guesses(train, test_set, seed=0).items():
+        assert own > (guessed == test_set.tiers).mean(), name
 
 
 def test_own_inference_agrees_with_scikit_learn(model_dir, embedder):
@@ -65,22 +84,35 @@ def test_own_inference_agrees_with_scikit_learn(model_dir, embedder):
     clipped = [text[:CLASSIFIED_CHARS] for text in texts]
     design = np.hstack(
         [
-            vectors * EMBEDDING_WEIGHT,
+            vectors,
             model.words.transform(clipped).toarray(),
+            model.ask_words.transform([ask_of(text) for text in clipped]).toarray(),
             model.scaler.transform(cues(clipped)) * CUE_WEIGHT,
         ]
     )
-    near = NearestNeighbors(n_neighbors=NEIGHBOURS, metric="cosine")
-    distance, rows = near.fit(model.neighbours.astype(np.float32)).kneighbors(vectors)
+    near = NearestNeighbors(n_neighbors=NEIGHBOURS, metric="cosine", algorithm="brute")
+    smaller = (vectors - model.centre) @ model.projection
+    distance, rows = near.fit(model.neighbours.astype(np.float32)).kneighbors(smaller)
     weight = np.exp(-SHARPNESS * distance)
     votes = np.stack(
         [np.where(model.neighbour_tiers[rows] == tier, weight, 0).sum(axis=1) for tier in range(4)]
     ).T
     votes = votes / weight.sum(axis=1, keepdims=True) + FLOOR
     votes /= votes.sum(axis=1, keepdims=True)
-    average = (1 - model.vote) * model.linear.predict_proba(design) + model.vote * votes
-    expected = training.reweighted(average, model.temperature, model.priors, model.shares)
-    assert np.allclose(model.predict_proba(texts, vectors), expected, atol=1e-5)
+    pooled = model.linear.predict_proba(design) ** (1 - model.vote) * votes**model.vote
+    expected = reweighted(pooled, model.temperature, model.priors, model.shares)
+    # Vectors and neighbours are float32, and of equally near ones either may vote.
+    assert np.allclose(model.predict_proba(texts, vectors), expected, atol=1e-3)
+
+
+def test_a_query_is_classified_alike_alone_and_among_others(model_dir, embedder, test_set):
+    model = load_classifier(embedder.id, model_dir).model
+    together = model.predict_proba(test_set.texts, test_set.vectors)
+    alone = [
+        model.predict_proba([text], vector[None])[0]
+        for text, vector in zip(test_set.texts, test_set.vectors, strict=True)
+    ]
+    assert np.allclose(together, alone, atol=1e-4)
 
 
 def test_dearer_under_routing_only_moves_tiers_up():
@@ -106,7 +138,9 @@ async def test_a_role_does_not_move_the_tier(make_router, role, query):
     plain = await router.route_query(query)
     prompted = await router.route_query(query, system_prompt=role)
     opened = await router.route_query(f"{role} {query}")
-    assert plain.probabilities == prompted.probabilities == opened.probabilities
+    # An encode of one text and of two differ in the last bits of a float32.
+    assert prompted.probabilities == pytest.approx(plain.probabilities, abs=1e-4)
+    assert opened.probabilities == pytest.approx(plain.probabilities, abs=1e-4)
 
 
 async def test_a_follow_up_is_judged_with_the_turns_before_it(make_router):
@@ -120,6 +154,39 @@ async def test_a_follow_up_is_judged_with_the_turns_before_it(make_router):
     assert (await router.route_query(first)).tier == "reasoning"
     assert (await router.route_query(turns)).tier == "reasoning"
     assert (await router.route_query("and then?")).tier != "reasoning"
+
+
+@pytest.mark.parametrize(
+    ("text", "has", "has_not"),
+    [
+        ("Please write a haiku", "write", "yes_no"),
+        ("Is it legal to fish here?", "yes_no", "write"),
+        ("How many moons has Mars?", "how_many", "how_to"),
+        ("Fix this: I is here", "edit", "prove"),
+        ("Learn C++ or C#?", "code", "page"),
+        ("word " * 40 + "prove it", "prove", "prove_early"),
+        ("x" * 1_500 + " prove it", "lower_case", "prove"),
+    ],
+)
+def test_cues_see_what_they_name(text, has, has_not):
+    (row,) = cues([text])
+    found = dict(zip(CUES, row, strict=True))
+    assert found[has] == 1
+    assert found[has_not] == 0
+
+
+def test_cues_have_a_column_each_even_for_no_text():
+    assert cues([]).shape == (0, len(CUES))
+    assert cues(["", "Why?"]).shape == (2, len(CUES))
+
+
+def test_the_ask_is_the_ends_of_a_long_text():
+    words = [str(number) for number in range(100)]
+    assert ask_of("a\n b") == "a b"
+    ask = ask_of(" ".join(words)).split()
+    assert ask[:25] == words[:25]
+    assert ask[-15:] == words[-15:]
+    assert len(ask) == 41
 
 
 def test_length_features_have_two_columns():

@@ -7,16 +7,12 @@ import pandas as pd
 import pytest
 
 from routerlab.billing import Session
-from routerlab.errors import BudgetError, DataError, ModeError, ResultsError
+from routerlab.errors import DataError, ResultsError
 from routerlab.lab import benchmark, report, summarize
 from routerlab.lab.arena import RouterFactory, endpoints_for
-from routerlab.lab.endpoints import ServerEndpoints
-from routerlab.lab.generation import estimate_generation, generate_benchmark
-from routerlab.lab.live import confirm_budget
 from routerlab.lab.provenance import manifest
 from routerlab.lab.queries import load_benchmark, load_variants
 from routerlab.lab.recordings import RecordingHub, load_recording
-from routerlab.lab.simulator import Simulator
 from routerlab.lab.traffic import Mix, make_traffic
 from routerlab.lab.vectors import KeptVectors
 
@@ -274,58 +270,6 @@ def test_kept_vectors_are_the_embedders(tmp_path, embedder):
     (path,) = tmp_path.iterdir()
     path.write_bytes(b"broken")
     assert KeptVectors(embedder, tmp_path).encode(texts).shape == (3, embedder.dimension)
-
-
-class Writer(Simulator):
-    """A server whose models answer with JSON, as structured output does."""
-
-    def __init__(self, catalog, texts):
-        super().__init__(catalog, time_scale=0)
-        self.texts = texts
-
-    def _reply(self, model, body):
-        reply = super()._reply(model, body)
-        assert body["response_format"]["type"] == "json_schema"
-        text = json.dumps({"queries": [{"text": t, "domain": "d"} for t in self.texts(body)]})
-        answer = type(reply.answer)(**{**vars(reply.answer), "pieces": (text,)})
-        return type(reply)(answer, reply.due_ms[:1])
-
-
-def test_generation_asks_for_every_tier(catalog, make_router):
-    def texts(body):
-        return [f"{body['messages'][-1]['content'][:60]} {n}" for n in range(25)]
-
-    with Writer(catalog, texts) as server:
-        router = make_router(endpoints=ServerEndpoints(server), cache=None)
-        queries = asyncio.run(generate_benchmark(router, "gpt-6-astra"))
-    assert len({query.text for query in queries}) == 100
-    assert router.session.calls == 4
-    estimate = estimate_generation(router, "gpt-6-astra")
-    assert 0.3 < estimate.usd < 0.9
-    assert estimate.low < estimate.usd < estimate.high
-
-
-def test_generation_refuses_what_was_not_asked_for(catalog, make_router):
-    with Writer(catalog, lambda body: ["only one"]) as server:
-        router = make_router(endpoints=ServerEndpoints(server), cache=None)
-        with pytest.raises(DataError, match="got 1"):
-            asyncio.run(generate_benchmark(router, "gpt-6-astra"))
-
-
-def test_live_says_what_it_needs_before_it_spends(monkeypatch, capsys):
-    with pytest.raises(ModeError, match="OPENAI_API_KEY"):
-        confirm_budget(5)
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-    with pytest.raises(BudgetError, match="BUDGET_USD"):
-        confirm_budget(5)
-    monkeypatch.setenv("BUDGET_USD", "0.000001")
-    with pytest.raises(BudgetError, match="raise"):
-        confirm_budget(5)
-    monkeypatch.setenv("BUDGET_USD", "100")
-    assert 0 < confirm_budget(5) < 100
-    shown = capsys.readouterr().err
-    assert "estimated $" in shown
-    assert "sk-test" not in shown
 
 
 async def test_a_stream_is_recorded_as_it_came(make_router, tmp_path):

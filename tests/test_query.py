@@ -58,6 +58,46 @@ def test_short_follow_up_is_judged_with_the_turn_before():
     assert [turn.role for turn in conversation.earlier_turns] == ["user", "assistant"]
 
 
+def told(*turns: str) -> Conversation:
+    """A chat of the user's turns, with an answer between them."""
+    chat = [{"role": "user", "content": turns[0]}]
+    for turn in turns[1:]:
+        chat += [{"role": "assistant", "content": "Well…"}, {"role": "user", "content": turn}]
+    return Conversation.from_query(chat)
+
+
+HARD = "Prove that e is irrational."
+
+
+@pytest.mark.parametrize(
+    "follow_up", ["yes", "and in Python?", "why?", "can you redo that with a picture", "shorter"]
+)
+def test_a_follow_up_takes_along_what_it_continues(follow_up):
+    assert told(HARD, follow_up).judged_text == f"{HARD}\n{follow_up}"
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["What is the capital of Peru?", "Write a limerick on tea.", "How do tides work in a bay?"],
+)
+def test_a_new_question_stands_by_itself(question):
+    assert told(HARD, question).judged_text == question
+
+
+def test_a_chain_of_follow_ups_reaches_back_to_the_question_it_belongs_to():
+    chain = told(HARD, "What is the capital of Peru?", "and of Chile?", "thanks, and of Cuba?")
+    assert chain.judged_text.splitlines() == [
+        "What is the capital of Peru?",
+        "and of Chile?",
+        "thanks, and of Cuba?",
+    ]
+
+
+def test_a_role_at_the_head_of_the_chain_is_left_out():
+    chain = told("You are an expert in law. What does VAT stand for?", "and GST?")
+    assert chain.judged_text == "What does VAT stand for?\nand GST?"
+
+
 def test_long_query_is_read_in_part_and_says_so():
     conversation = Conversation.from_query("why " * 50_000)
     (note,) = conversation.notes

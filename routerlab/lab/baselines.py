@@ -14,10 +14,14 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from tqdm.auto import tqdm
 
 from routerlab.cues import CUES, cues
-from routerlab.lab import scoring, training
-from routerlab.lab.training import BLOCKS, Features, Recipe, folds, subset
+from routerlab.lab import scoring
+from routerlab.lab.fitting import BLOCKS, Features, Recipe, fit_on, fit_raw, gather, subset
+from routerlab.lab.metrics import mean
+from routerlab.lab.queries import LabelledQuery
+from routerlab.lab.training import Tuning, calibrated, folds
 from routerlab.tiermodel import TierModel
 from routerlab.types import TIERS
 
@@ -84,11 +88,34 @@ def guesses(train: Features, test: Features, seed: int) -> dict[str, Tiers]:
 def cross_validated_guesses(train: Features, seed: int) -> dict[str, Tiers]:
     """The same on the training queries, each guessed from folds without its family."""
     found: dict[str, Tiers] = {}
-    for fitted_on, held_out in folds(train):
+    for fitted_on, held_out in folds(train.families):
         parts = guesses(subset(train, fitted_on), subset(train, held_out), seed)
         for name, part in parts.items():
             found.setdefault(name, np.empty(len(train.tiers), dtype=np.int64))[held_out] = part
     return {**found, "majority": majority(train.tiers)}
+
+
+def facts(
+    rows: Sequence[LabelledQuery], train: Features, guessed: dict[str, Tiers], seed: int
+) -> dict[str, Any]:
+    """What the training queries are: how far two readers agree, how little the shortcuts help.
+
+    `against_shortcuts`: the share to which length, or the keywords, or both give a wrong tier.
+    `kept`: the rows less those on which the readers differ.
+    """
+    read_twice = [row for row in rows if row.second is not None]
+    same = [float(row.second == row.tier) for row in read_twice]
+    length, words = (guessed[name] != train.tiers for name in ("length_only", "keywords"))
+    misled = {"length": length, "keywords": words, "both": length & words}
+    return {
+        "rows": len(rows),
+        "kept": len(train.texts),
+        "domains": len({row.domain for row in rows}),
+        "readers_agree": mean(same, [row.family for row in read_twice], seed=seed).as_dict(),
+        "against_shortcuts": {
+            name: mean(wrong, train.families, seed=seed).as_dict() for name, wrong in misled.items()
+        },
+    }
 
 
 def compared(
@@ -106,21 +133,19 @@ def compared(
     }
 
 
-def ablation(train: Features, tests: dict[str, Features], strength: float, seed: int) -> list[Any]:
-    """Accuracy with one block alone and with one left out, as deployed (priors, no temperature)."""
+def ablation(train: Features, tests: dict[str, Features], tuned: Tuning, seed: int) -> list[Any]:
+    """Accuracy with one block alone and with one left out, the rest as deployed."""
     sets: list[tuple[str, ...]] = [(block,) for block in BLOCKS]
     sets += [tuple(b for b in BLOCKS if b != left_out) for left_out in BLOCKS]
-    return [
-        {
-            "blocks": list(blocks),
-            **_accuracies(training.fit_raw(train, Recipe(strength, seed, blocks)), tests, seed),
-        }
-        for blocks in [*sets, BLOCKS]
-    ]
+    seen, rows = gather(train, seed), []
+    for blocks in tqdm([*sets, BLOCKS], desc="ablation", unit="fit", leave=False):
+        model = fit_on(seen, train, Recipe(tuned.strength, seed, blocks))
+        rows.append({"blocks": list(blocks), **_accuracies(model, tuned, tests, seed)})
+    return rows
 
 
 def learning_curve(
-    train: Features, tests: dict[str, Features], strength: float, seed: int
+    train: Features, tests: dict[str, Features], tuned: Tuning, seed: int
 ) -> list[dict[str, Any]]:
     """Accuracy by share of the training families, drawn at random and nested."""
     names = np.random.default_rng(seed).permutation(sorted(set(train.families)))
@@ -128,21 +153,17 @@ def learning_curve(
     for share in (0.125, 0.25, 0.5, 1.0):
         kept = set(names[: int(len(names) * share)])
         rows = np.array([i for i, family in enumerate(train.families) if family in kept])
-        model = training.fit_raw(subset(train, rows), Recipe(strength, seed))
-        curve.append({"rows": len(rows), **_accuracies(model, tests, seed)})
+        model = fit_raw(subset(train, rows), Recipe(tuned.strength, seed))
+        curve.append({"rows": len(rows), **_accuracies(model, tuned, tests, seed)})
     return curve
 
 
-def _accuracies(model: TierModel, tests: dict[str, Features], seed: int) -> dict[str, Any]:
-    found = {}
+def _accuracies(
+    model: TierModel, tuned: Tuning, tests: dict[str, Features], seed: int
+) -> dict[str, Any]:
+    deployed, found = calibrated(model, tuned), {}
     for name, test in tests.items():
-        proba = training.reweighted(
-            model.predict_proba(test.texts, test.vectors),
-            1.0,
-            training.TRAFFIC_PRIORS,
-            model.shares,
-        )
-        predicted = proba.argmax(axis=1)
+        predicted = deployed.predict_proba(test.texts, test.vectors).argmax(axis=1)
         found[name] = scoring.score(test.tiers, predicted, test.families, seed)["accuracy"]
     return found
 

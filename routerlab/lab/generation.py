@@ -12,9 +12,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from routerlab import billing, tokens
+from routerlab.catalog import Catalog
 from routerlab.errors import DataError
 from routerlab.files import DATA_DIR
+from routerlab.lab.asking import ask, total_estimate
 from routerlab.lab.queries import QUERIES_A_TIER, LabelledQuery
 from routerlab.providers import ChatRequest
 from routerlab.query import Message
@@ -22,6 +23,7 @@ from routerlab.router import LLMRouter
 from routerlab.types import TIERS, CostEstimate, Tier
 
 RUBRIC_FILE = DATA_DIR / "complexity-rubric.md"
+GENERATOR = "gpt-6-astra"
 TOKENS_A_QUERY = 100
 """Expected output tokens of one query with its domain, hidden reasoning included."""
 SCHEMA: dict[str, Any] = {
@@ -48,10 +50,10 @@ _ASK = (
 )
 
 
-def _request(router: LLMRouter, model: str, tier: Tier) -> ChatRequest:
+def _request(catalog: Catalog, model: str, tier: Tier) -> ChatRequest:
     rubric = RUBRIC_FILE.read_text(encoding="utf-8")
     return ChatRequest(
-        model=router.catalog.model(model),
+        model=catalog.model(model),
         messages=(
             Message("system", rubric),
             Message("user", _ASK.format(count=QUERIES_A_TIER, tier=tier)),
@@ -61,36 +63,17 @@ def _request(router: LLMRouter, model: str, tier: Tier) -> ChatRequest:
     )
 
 
-def estimate_generation(router: LLMRouter, model: str) -> CostEstimate:
+def estimate_generation(catalog: Catalog, model: str) -> CostEstimate:
     """What the whole benchmark set would cost (USD); calls nothing."""
-    parts = []
-    for tier in TIERS:
-        request = _request(router, model, tier)
-        count = tokens.count_messages(request.messages, request.model)
-        expected = TOKENS_A_QUERY * QUERIES_A_TIER
-        parts.append(billing.estimate(count, expected, request.model, request.max_output_tokens))
-    return CostEstimate(
-        sum(p.usd for p in parts), sum(p.low for p in parts), sum(p.high for p in parts)
-    )
+    requests = (_request(catalog, model, tier) for tier in TIERS)
+    return total_estimate(requests, TOKENS_A_QUERY * QUERIES_A_TIER)
 
 
 async def generate_benchmark(router: LLMRouter, model: str) -> tuple[LabelledQuery, ...]:
     """Ask for every tier's queries; `DataError` where an answer is not what was asked for."""
     found: list[LabelledQuery] = []
     for tier in tqdm(TIERS, desc="generating", unit="tier"):
-        request = _request(router, model, tier)
-        reserved = router.biller.reserve(request)
-        answer = None
-        try:
-            answer = await router.hub.provider(request.model).complete(request)
-        finally:
-            router.biller.settle(
-                request,
-                reserved,
-                answer.end_state if answer else "error",
-                answer.usage if answer else None,
-                answer.text if answer else "",
-            )
+        answer = await ask(router, _request(router.catalog, model, tier))
         found += _parsed(answer.text, tier)
     return tuple(found)
 

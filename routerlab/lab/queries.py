@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -29,7 +29,8 @@ VariantKind = Literal["paraphrase", "negation", "number", "entity", "scope", "te
 class LabelledQuery:
     """A query with its tier by the rubric. Rows of one `family` never straddle a split.
 
-    `context`: the turns before a follow-up, empty for most.
+    `context`: the turns before a follow-up, empty for most. `brief`: which writing brief a training
+    query answers. `second`: the tier that a second reader gave it, blind to the first.
     """
 
     id: str
@@ -39,6 +40,8 @@ class LabelledQuery:
     family: str
     style: str = "plain"
     context: tuple[Message, ...] = ()
+    brief: str = ""
+    second: Tier | None = None
 
     @property
     def conversation(self) -> Conversation:
@@ -90,6 +93,11 @@ def load_training(path: Path = TRAINING_FILE) -> tuple[LabelledQuery, ...]:
     return queries
 
 
+def undisputed(queries: Sequence[LabelledQuery]) -> tuple[LabelledQuery, ...]:
+    """The queries to train on: those to which no second reader gave another tier."""
+    return tuple(query for query in queries if query.second in (None, query.tier))
+
+
 def load_variants(path: Path = VARIANTS_FILE) -> tuple[Variant, ...]:
     """Paraphrases and near misses of the benchmark queries."""
     variants = []
@@ -117,6 +125,8 @@ def _labelled(path: Path, number: int, row: Mapping[str, Any]) -> LabelledQuery:
             family=row["family"],
             style=row.get("style", "plain"),
             context=context,
+            brief=row.get("brief", ""),
+            second=as_tier(row["second"]) if "second" in row else None,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         what = str(error) if isinstance(error, RouterLabError) else f"{error!r}"

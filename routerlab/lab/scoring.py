@@ -5,7 +5,7 @@ All intervals resample whole families. Does not know: learners, files, plots.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,21 @@ from routerlab.lab import metrics
 from routerlab.lab.metrics import Floats, Metric
 from routerlab.types import TIERS
 
+SETS = {
+    "train_cv": "training queries, cross-validated",
+    "benchmark": "benchmark queries",
+    "real_dev": "real users' queries",
+}
+"""The sets that are scored, and what they are called."""
+
 _TIERS = len(TIERS)
 _BINS = 10
 Tiers = NDArray[np.int64]
+
+
+def hardest(section: Mapping[str, Any]) -> str:
+    """The real users' queries where they were measured, else the benchmark."""
+    return "real_dev" if "real_dev" in section else "benchmark"
 
 
 def score(

@@ -14,19 +14,11 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from routerlab.lab.plots import COLOURS, GREY, LINES, titled
+from routerlab.lab.scoring import SETS, hardest
+from routerlab.policies import UNDER_ROUTING_COST
 from routerlab.types import TIERS
 
-SETS = {
-    "train_cv": "training queries, cross-validated",
-    "benchmark": "benchmark queries",
-    "real_dev": "real users' queries",
-}
 MARKERS = ("o", "s", "^")
-
-
-def hardest(section: Mapping[str, Any]) -> str:
-    """The real users' queries where they were measured, else the benchmark."""
-    return "real_dev" if "real_dev" in section else "benchmark"
 
 
 def confusion(section: Mapping[str, Any], mode: str) -> tuple[Figure, str]:
@@ -82,7 +74,7 @@ def reliability(section: Mapping[str, Any], mode: str) -> tuple[Figure, str]:
     axes.yaxis.set_major_formatter(percent)
     axes.set(xlim=(0.2, 1), ylim=(0, 1.02), xlabel="mean probability of the chosen tier")
     axes.set_ylabel("share that is right")
-    axes.legend(loc="lower right")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14))
     name = hardest(section)
     error = section[name]["ece"]
     titled(
@@ -147,7 +139,9 @@ def decision_costs(section: Mapping[str, Any], mode: str) -> tuple[Figure, str]:
         )
     axes.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
     axes.set(xlabel="cost of routing too low (too high costs 1)", ylabel="share of queries")
-    axes.legend(loc="center right")
+    axes.set_ylim(0, 1.18)
+    axes.axvline(UNDER_ROUTING_COST, color=GREY, linewidth=1, label="the default")
+    axes.legend(loc="upper center", ncols=2)
     first, last = curve[0], curve[-1]
     titled(
         axes,

@@ -1,0 +1,68 @@
+"""One structured question to one model, billed in the router's session; who can be asked.
+
+Does not know: what is asked, or what is made of the answer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from routerlab import billing, tokens
+from routerlab.catalog import Catalog, ModelSpec
+from routerlab.errors import MissingKey
+from routerlab.providers import Answer, ChatRequest
+from routerlab.providers.endpoints import Endpoints
+from routerlab.router import LLMRouter
+from routerlab.types import CostEstimate
+
+
+async def ask(router: LLMRouter, request: ChatRequest) -> Answer:
+    """The whole answer; `BudgetError` before the call where it could pass the session's budget."""
+    reserved = router.biller.reserve(request)
+    answer = None
+    try:
+        answer = await router.hub.provider(request.model).complete(request)
+        return answer
+    finally:
+        router.biller.settle(
+            request,
+            reserved,
+            answer.end_state if answer else "error",
+            answer.usage if answer else None,
+            answer.text if answer else "",
+        )
+
+
+def total_estimate(requests: Iterable[ChatRequest], output_tokens: int) -> CostEstimate:
+    """What the calls would cost (USD) if each answered in `output_tokens`; calls nothing."""
+    parts = []
+    for request in requests:
+        count = tokens.count_messages(request.messages, request.model)
+        most = request.max_output_tokens
+        parts.append(billing.estimate(count, output_tokens, request.model, most))
+    return CostEstimate(
+        sum(p.usd for p in parts), sum(p.low for p in parts), sum(p.high for p in parts)
+    )
+
+
+def model_at_hand(preferred: str, catalog: Catalog, endpoints: Endpoints) -> str:
+    """The preferred model, or the nearest to it in price among those whose provider has a key.
+
+    `MissingKey` names the preferred provider's variable where no provider has one.
+    """
+    price = catalog.model(preferred).list_price(1_000, 1_000)
+
+    def distance(model: ModelSpec) -> tuple[bool, float]:
+        return model.id != preferred, abs(math.log(model.list_price(1_000, 1_000) / price))
+
+    missing: MissingKey | None = None
+    for model in sorted(catalog.models, key=distance):
+        try:
+            endpoints.connect(catalog.providers[model.provider])
+        except MissingKey as error:
+            missing = missing or error
+            continue
+        return model.id
+    assert missing is not None
+    raise missing
