@@ -18,6 +18,7 @@ from routerlab.lab.queries import (
     load_benchmark,
     load_training,
     load_variants,
+    part,
     undisputed,
 )
 from routerlab.lab.vectors import KeptVectors
@@ -101,6 +102,18 @@ def test_what_the_readers_dispute_is_not_trained_on():
     assert 0 < len(disputed) < 0.05 * len(rows)
     assert not {row.id for row in disputed} & {row.id for row in undisputed(rows)}
     assert all(row.second for row in rows)
+
+
+def test_a_part_is_of_whole_families():
+    rows = load_training()
+    some = part(rows, 0.1, seed=0)
+    assert 0.05 < len(some) / len(rows) < 0.15
+    assert part(rows, 0.1, seed=0) == some != part(rows, 0.1, seed=1)
+    kept = {row.family for row in some}
+    assert {row.id for row in rows if row.family in kept} == {row.id for row in some}
+    assert part(rows, 1.0, seed=0) == rows
+    with pytest.raises(DataError, match="share"):
+        part(rows, 0.0, seed=0)
 
 
 def test_a_third_goes_against_the_shortcuts(train):

@@ -176,6 +176,16 @@ def small_report() -> report.Report:
             "ablation": [{"blocks": ["words"], "benchmark": metric}],
             "learning_curve": [{"rows": 10, "benchmark": metric}],
             "decision_costs": [{"cost": 1.0, **score}],
+            "training": {
+                "rows": 10,
+                "kept": 9,
+                "domains": 3,
+                "readers_agree": metric,
+                "against_shortcuts": dict.fromkeys(["length", "keywords", "both"], metric),
+            },
+            "tuning": {"strength": 1.0, "temperature": 1.0, "losses": {}, "temperatures": {}},
+            "classify_ms": metric,
+            "spent_usd": 0.0,
         },
         "latency": {
             "route_ms": {"p50": metric, "p95": metric},

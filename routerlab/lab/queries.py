@@ -6,6 +6,7 @@ Does not know: models, embeddings, public data sets.
 from __future__ import annotations
 
 import json
+import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -96,6 +97,15 @@ def load_training(path: Path = TRAINING_FILE) -> tuple[LabelledQuery, ...]:
 def undisputed(queries: Sequence[LabelledQuery]) -> tuple[LabelledQuery, ...]:
     """The queries to train on: those to which no second reader gave another tier."""
     return tuple(query for query in queries if query.second in (None, query.tier))
+
+
+def part(queries: Sequence[LabelledQuery], share: float, seed: int) -> tuple[LabelledQuery, ...]:
+    """The queries of a share of the families, drawn by seed; all for a share of 1."""
+    if not 0 < share <= 1:
+        raise DataError(f"a share is above 0 and at most 1, got {share}")
+    names = sorted({query.family for query in queries})
+    kept = set(random.Random(seed).sample(names, round(share * len(names))))
+    return tuple(query for query in queries if query.family in kept)
 
 
 def load_variants(path: Path = VARIANTS_FILE) -> tuple[Variant, ...]:

@@ -42,6 +42,7 @@ NOTEBOOKS = (
     "06_plot_metrics",
 )
 SMOKE: Mapping[str, Mapping[str, Any]] = {
+    "02_train_classifier": {"train_share": 0.06},
     "04_run_benchmark": {"requests": 40, "overhead_pairs": 2},
 }
 LIVE: Mapping[str, Mapping[str, Any]] = {
