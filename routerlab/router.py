@@ -17,12 +17,13 @@ from pathlib import Path
 from routerlab import tokens
 from routerlab.attempts import Biller, all_failed, total_usage
 from routerlab.billing import Session
+from routerlab.breaker import CircuitBreaker
 from routerlab.cache import SemanticCache
 from routerlab.cache.calibration import CALIBRATION_FILE, calibrated_threshold
 from routerlab.catalog import Catalog, load_catalog
 from routerlab.classifier import DEFAULT_MODEL_DIR, Classifier, load_classifier
 from routerlab.embedding import Embedder, MiniLMEmbedder
-from routerlab.errors import BudgetError, ProviderError
+from routerlab.errors import BudgetError, MissingKey, ProviderError
 from routerlab.pipeline import Pipeline, Routed
 from routerlab.policies import Policy, TierPolicy
 from routerlab.providers import Answer, ChatRequest, Deadlines, Endpoints, ProviderHub
@@ -68,6 +69,7 @@ class LLMRouter:
         self.biller = Biller(self.catalog, self.session, self.mode)
         self.deadlines = deadlines or Deadlines()
         self.hub = ProviderHub(self.catalog, self.endpoints, self.deadlines)
+        self.breaker = CircuitBreaker()
         self.tenant = tenant
         self.max_output_tokens = max_output_tokens
         if isinstance(cache, str):
@@ -147,13 +149,21 @@ class LLMRouter:
         )
 
     def requests(self, routed: Routed) -> list[ChatRequest]:
-        """The calls to try for a query, in order."""
-        models = [routed.decision.model, *routed.decision.fallbacks]
+        """The calls to try for a query, in order; providers that keep failing come last."""
+        names = [routed.decision.model, *routed.decision.fallbacks]
+        models = [self.catalog.model(name) for name in names]
+        models.sort(key=lambda model: self.breaker.is_open(model.provider))
         messages = routed.conversation.messages
-        return [
-            ChatRequest(self.catalog.model(model), messages, self.max_output_tokens)
-            for model in models
-        ]
+        return [ChatRequest(model, messages, self.max_output_tokens) for model in models]
+
+    def note_outcome(
+        self, request: ChatRequest, end_state: EndState, error: ProviderError | None
+    ) -> None:
+        """Tell the circuit breaker how a call ended; a missing key or a bad request is no fault."""
+        if end_state in ("complete", "truncated"):
+            self.breaker.record(request.model.provider, ok=True)
+        elif error is not None and error.retryable and not isinstance(error, MissingKey):
+            self.breaker.record(request.model.provider, ok=False)
 
     def remember(self, routed: Routed, text: str, answered: Attempt) -> None:
         """Put a complete answer into the cache."""
@@ -201,6 +211,7 @@ class LLMRouter:
                 if not errors[-1].retryable:
                     raise errors[-1] from None
             finally:
+                failed = errors[-1] if end_state == "error" else None
                 attempts.append(
                     self.biller.settle(
                         request,
@@ -208,9 +219,10 @@ class LLMRouter:
                         end_state,
                         answer.usage if answer else None,
                         answer.text if answer else "",
-                        str(errors[-1]) if end_state == "error" else None,
+                        str(failed) if failed else None,
                     )
                 )
+                self.note_outcome(request, end_state, failed)
         raise all_failed(errors)
 
 

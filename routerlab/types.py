@@ -19,6 +19,7 @@ TIERS: tuple[Tier, ...] = get_args(Tier)
 Mode = Literal["simulated", "replayed", "live"]
 CacheStatus = Literal["exact", "semantic", "miss", "off"]
 EndState = Literal["complete", "truncated", "cancelled", "error"]
+ChunkKind = Literal["start", "delta", "restart", "end"]
 UsageSource = Literal["provider", "estimated", "partial", "cache"]
 
 
@@ -196,13 +197,20 @@ class Completion:
 
 @dataclass(frozen=True)
 class StreamMetadata:
-    """What the last chunk of a stream carries. `ttft_ms` runs from the call to the first text."""
+    """What the last chunk of a stream carries. Times in milliseconds, `cost_usd` of every attempt.
+
+    `ttft_ms` runs from the call to the first text; the inter-token times are between pieces of
+    text as they came, None for fewer than two. `shared`: another reader opened this stream and was
+    billed for it, so its cost is 0 here.
+    """
 
     model: str
     provider: str
     usage: Usage
     cost_usd: float
     ttft_ms: float | None
+    inter_token_p50_ms: float | None
+    inter_token_p95_ms: float | None
     total_ms: float
     end_state: EndState
     cached: bool
@@ -210,12 +218,18 @@ class StreamMetadata:
     decision: RouteDecision
     attempts: tuple[Attempt, ...] = ()
     error: str | None = None
+    shared: bool = False
 
 
 @dataclass(frozen=True)
 class StreamChunk:
-    """A piece of a streamed answer; the last one is `done` and carries `metadata`."""
+    """A piece of a streamed answer; the last one is `done` and carries `metadata`.
+
+    `kind`: `start` is the first text, `restart` says that the text so far is void and starts anew
+    (its content is empty), `end` is the last, everything else is a `delta`.
+    """
 
     content: str
     done: bool = False
     metadata: StreamMetadata | None = field(default=None, repr=False)
+    kind: ChunkKind = "delta"

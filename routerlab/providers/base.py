@@ -16,11 +16,17 @@ from routerlab.types import EndState, Usage
 
 @dataclass(frozen=True)
 class Deadlines:
-    """Seconds to connect, between two reads, and for the whole answer."""
+    """Seconds to connect, to the first text, between two reads, and for the whole answer."""
 
     connect_s: float = 10.0
+    first_token_s: float = 120.0
     read_s: float = 60.0
     total_s: float = 600.0
+
+    @property
+    def until_first_text_s(self) -> float:
+        """What ends the wait for the first text: its own deadline, or the whole answer's."""
+        return min(self.first_token_s, self.total_s)
 
 
 @dataclass(frozen=True)
