@@ -1,0 +1,140 @@
+"""Every fault of the wire, at every provider, through `StreamingRouter`: how the answer ends.
+
+Does not know: how a fault is made (`faults`), the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from routerlab.catalog import Catalog, ModelSpec
+from routerlab.embedding import Embedder
+from routerlab.errors import ProviderError
+from routerlab.lab.endpoints import ServerEndpoints
+from routerlab.lab.faults import Fault
+from routerlab.lab.simulator import Simulator
+from routerlab.policies import FixedPolicy
+from routerlab.providers import Deadlines
+from routerlab.router import LLMRouter
+from routerlab.streaming import StreamingRouter
+
+TRIES = 3
+"""Of the SDKs before they give up on a model: a fault that must last is scripted so often."""
+PIECES = ("Grüße ", "aus ", "Zürich: ", "日本 ", "🙂 ", "und ", "dann ", "Ende.")
+DEADLINES = Deadlines(first_token_s=0.4, read_s=0.4, total_s=5.0)
+STALL_S = 1.0
+
+COMPLETE = "complete"
+BY_FALLBACK = "complete, by the next model"
+KEPT = "error, text kept, part billed"
+TOLD = "raised, nothing billed"
+
+
+@dataclass(frozen=True)
+class Case:
+    """Faults of the next requests, and how the stream must end."""
+
+    faults: tuple[Fault, ...]
+    expected: str
+
+
+CASES: Mapping[str, Case] = {
+    "none": Case((), COMPLETE),
+    "429 with retry-after": Case((Fault(status=429, retry_after_s=0.01),), COMPLETE),
+    "429 that lasts": Case((Fault(status=429, retry_after_s=0.01),) * TRIES, BY_FALLBACK),
+    "500": Case((Fault(status=500),) * TRIES, BY_FALLBACK),
+    "529": Case((Fault(status=529),) * TRIES, BY_FALLBACK),
+    "connection refused": Case((Fault(refused=True),) * TRIES, BY_FALLBACK),
+    "stall before the first token": Case((Fault(stall_s=STALL_S),) * TRIES, BY_FALLBACK),
+    "stall after the first token": Case((Fault(stall_s=STALL_S, stall_after=3),), KEPT),
+    "cut mid-stream": Case((Fault(cut_after=3),), KEPT),
+    "clean end without finish reason": Case((Fault(no_finish=True),), KEPT),
+    "malformed event": Case((Fault(malformed_after=3),), KEPT),
+    "in-band error": Case((Fault(error_after=3),), KEPT),
+    "packets of one byte": Case((Fault(packets=1),), COMPLETE),
+    "model unknown": Case((Fault(status=404),), TOLD),
+    "key refused": Case((Fault(status=401),), TOLD),
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one stream ended at one provider. `right`: as expected, with all text that was sent."""
+
+    fault: str
+    provider: str
+    outcome: str
+    right: bool
+
+
+def one_model_each(catalog: Catalog) -> list[ModelSpec]:
+    """The first model of each provider."""
+    first: dict[str, ModelSpec] = {}
+    for model in catalog.models:
+        first.setdefault(model.provider, model)
+    return list(first.values())
+
+
+async def fault_matrix(catalog: Catalog, embedder: Embedder, model_dir: Path) -> list[Outcome]:
+    """An outcome for each fault and provider; takes some seconds of waiting for deadlines."""
+    found = []
+    with Simulator(catalog, time_scale=0, pieces=lambda _: PIECES) as server:
+        for name in tqdm(CASES, desc="faults", unit="fault"):
+            for model in one_model_each(catalog):
+                router = LLMRouter(
+                    endpoints=ServerEndpoints(server),
+                    catalog=catalog,
+                    embedder=embedder,
+                    model_dir=model_dir,
+                    policy=FixedPolicy(model.id),
+                    deadlines=DEADLINES,
+                )
+                found.append(await _run(name, model, router, server))
+                server.faults.clear()
+                await router.aclose()
+    return found
+
+
+async def _run(name: str, model: ModelSpec, router: LLMRouter, server: Simulator) -> Outcome:
+    case, text = CASES[name], ""
+    server.script(*case.faults)
+    delivered = server.counts["delivered"]
+    try:
+        async with aclosing(StreamingRouter(router).route_query_stream(name)) as chunks:
+            async for chunk in chunks:
+                text += chunk.content
+    except ProviderError:
+        outcome = TOLD if router.session.cost == 0 else "raised, but billed"
+        return Outcome(name, model.provider, outcome, outcome == case.expected and not text)
+    end = chunk.metadata
+    assert end is not None  # the last chunk has it
+    outcome = f"{end.end_state}, {len(text)} characters, {end.usage.source}"
+    if end.end_state == "complete" and end.usage.source == "provider":
+        outcome = COMPLETE if end.model == model.id else BY_FALLBACK
+    elif end.end_state == "error" and end.usage.source == "partial" and end.cost_usd > 0:
+        outcome = KEPT
+    sent = "".join(PIECES)[: len(text)]
+    whole = outcome == KEPT or text == "".join(PIECES)
+    kept = text == sent and (outcome != KEPT or server.counts["delivered"] - delivered > 0)
+    cached = (await router.route_query(name)).cache.hit
+    right = outcome == case.expected and kept and whole and cached == (end.end_state == "complete")
+    return Outcome(name, model.provider, outcome, right)
+
+
+def by_fault(outcomes: list[Outcome]) -> dict[str, str]:
+    """The outcome of each fault, at all providers; where they differ, each one's."""
+    told = {}
+    for name in CASES:
+        here = [one for one in outcomes if one.fault == name]
+        kinds = {one.outcome for one in here}
+        told[name] = (
+            kinds.pop()
+            if len(kinds) == 1
+            else "; ".join(f"{one.provider}: {one.outcome}" for one in here)
+        )
+    return told
