@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from routerlab import billing, tokens
 from routerlab.attempts import Biller
 from routerlab.billing import Session
-from routerlab.catalog import load_catalog
-from routerlab.errors import BudgetError, UnknownModel
+from routerlab.catalog import DEFAULT_CATALOG, load_catalog
+from routerlab.errors import BudgetError, CatalogError, UnknownModel
 from routerlab.lab.asking import ask
 from routerlab.lab.references import XAI_USAGE
 from routerlab.providers import ChatRequest
@@ -86,6 +86,15 @@ def test_the_catalog_has_the_long_context_prices_of_genai_prices():
         for tokens_in in (1, edge, edge + 1, 200_001, 280_000, 2_000_000):
             bill = billing.price(Usage(tokens_in, 777), model, CATALOG, AT)
             assert model.list_price(tokens_in, 777) == pytest.approx(bill, rel=1e-9), model.id
+
+
+@pytest.mark.parametrize("wrong", ["above = 0", "usd_per_mtok = [0.01, 0.75]", "above = 'far'"])
+def test_a_wrong_long_context_names_the_model(wrong, tmp_path):
+    given = "above = 272_000" if wrong.startswith("above") else "usd_per_mtok = [0.2, 0.75]"
+    path = tmp_path / "catalog.toml"
+    path.write_text(DEFAULT_CATALOG.read_text().replace(given, wrong, 1))
+    with pytest.raises(CatalogError, match="gpt-6-luna"):
+        load_catalog(path)
 
 
 def test_dated_prices():
