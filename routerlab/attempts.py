@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from routerlab import billing, tokens
 from routerlab.billing import Session
-from routerlab.catalog import Catalog, ModelSpec
+from routerlab.catalog import Catalog
 from routerlab.errors import MissingKey, ProviderError
 from routerlab.providers.base import ChatRequest
 from routerlab.types import Attempt, EndState, Mode, Usage
@@ -28,9 +28,13 @@ class Biller:
     mode: Mode
 
     def reserve(self, request: ChatRequest) -> float:
-        """Set aside the most that this call can cost (USD); `BudgetError` beyond the budget."""
+        """Set aside the most that this call can cost (USD); `BudgetError` beyond the budget.
+
+        `UnknownModel` where the model has no price: before the call, not after it.
+        """
         count = tokens.count_messages(request.messages, request.model)
-        most = request.model.list_price(count.high, request.max_output_tokens)
+        limit = request.max_output_tokens
+        most = billing.most(count, limit, request.model, self.catalog, self._price_time())
         self.session.reserve(most)
         return most
 
@@ -50,7 +54,7 @@ class Biller:
             provider=request.model.provider,
             end_state=end_state,
             usage=billed,
-            cost_usd=self._price(billed, request.model),
+            cost_usd=billing.price(billed, request.model, self.catalog, self._price_time()),
             error=error,
         )
         self.session.settle(reserved, attempt)
@@ -65,10 +69,8 @@ class Biller:
             source="estimated" if end_state in ("complete", "truncated") else "partial",
         )
 
-    def _price(self, usage: Usage, model: ModelSpec) -> float:
-        live = self.mode == "live"
-        at = dt.datetime.now(dt.UTC) if live else billing.price_time(self.catalog)
-        return billing.price(usage, model, self.catalog, at)
+    def _price_time(self) -> dt.datetime:
+        return dt.datetime.now(dt.UTC) if self.mode == "live" else billing.price_time(self.catalog)
 
 
 def total_usage(attempts: Sequence[Attempt]) -> Usage:

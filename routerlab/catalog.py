@@ -54,7 +54,6 @@ class ProviderSpec:
     limit_parameter: str
     stream_usage: Literal["ask", "sent"]
     price_provider: str | None = None
-    price_api_flavor: str | None = None
 
     def __post_init__(self) -> None:
         if self.adapter not in ("openai", "anthropic"):
@@ -63,6 +62,15 @@ class ProviderSpec:
             raise CatalogError(f"provider {self.id}: stream_usage must be 'ask' or 'sent'")
         if not self.base_url.startswith(("https://", "http://")):
             raise CatalogError(f"provider {self.id}: base_url must start with https:// or http://")
+
+
+@dataclass(frozen=True)
+class LongContext:
+    """USD per million tokens, for the whole call, where its input has more than `above` tokens."""
+
+    above: int
+    input_usd_per_mtok: float
+    output_usd_per_mtok: float
 
 
 @dataclass(frozen=True)
@@ -82,11 +90,14 @@ class ModelSpec:
     ttft_ms: float
     tokens_per_s: float
     hidden_reasoning: float = 0.0
+    long_context: LongContext | None = None
 
     def list_price(self, input_tokens: int, output_tokens: int) -> float:
-        """USD for that many tokens at the catalog's plain prices."""
+        """USD for that many tokens at the catalog's prices, none of the input cached."""
+        long = self.long_context
+        rates = long if long is not None and input_tokens > long.above else self
         return (
-            input_tokens * self.input_usd_per_mtok + output_tokens * self.output_usd_per_mtok
+            input_tokens * rates.input_usd_per_mtok + output_tokens * rates.output_usd_per_mtok
         ) / 1e6
 
 
@@ -201,9 +212,22 @@ def _parse_model(
             ttft_ms=float(fields["ttft_ms"]),
             tokens_per_s=speed,
             hidden_reasoning=float(fields.get("hidden_reasoning", 0.0)),
+            long_context=_parse_long_context(fields.get("long_context"), (price_in, price_out)),
         )
     except KeyError as error:
         what = str(error) if isinstance(error, RouterLabError) else f"{error} is missing"
         raise CatalogError(f"model {name!r}: {what}") from error
     except (TypeError, ValueError, CatalogError) as error:
         raise CatalogError(f"model {name!r}: {error}") from error
+
+
+def _parse_long_context(
+    fields: Mapping[str, Any] | None, plain: tuple[float, float]
+) -> LongContext | None:
+    if fields is None:
+        return None
+    price_in, price_out = (float(price) for price in fields["usd_per_mtok"])
+    above = int(fields["above"])
+    if above <= 0 or price_in < plain[0] or price_out < plain[1]:
+        raise CatalogError("long_context needs above > 0 and prices not under the plain ones")
+    return LongContext(above, price_in, price_out)

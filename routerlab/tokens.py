@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,7 +31,11 @@ TOKENS_PER_MESSAGE = 3
 TOKENS_PER_NAME = 1
 TOKENS_PER_REPLY = 3
 # tiktoken merges one unbroken run of characters in more than linear time; pieces keep it linear.
+# A cut before a space between two letters is one that the encoding makes itself: nothing changes.
 _PIECE_CHARS = 20_000
+_PIECES = re.compile(
+    rf".{{1,{_PIECE_CHARS}}}(?:\Z|(?<=[a-z])(?= [a-z]))|.{{1,{_PIECE_CHARS}}}", re.DOTALL
+)
 
 
 @dataclass(frozen=True)
@@ -84,8 +89,8 @@ def encoding(name: str = ENCODING) -> tiktoken.Encoding:
 def count_text(text: str, name: str = ENCODING) -> int:
     """Tokens of a text; special-token look-alikes count as the plain text that they are."""
     known = encoding(name)
-    pieces = (text[i : i + _PIECE_CHARS] for i in range(0, len(text), _PIECE_CHARS))
-    return sum(len(known.encode(piece, disallowed_special=())) for piece in pieces)
+    pieces = _PIECES.finditer(text)
+    return sum(len(known.encode(piece[0], disallowed_special=())) for piece in pieces)
 
 
 def count_chat(messages: Sequence[Mapping[str, str]], name: str = ENCODING) -> int:
@@ -113,7 +118,8 @@ def count_messages(messages: Sequence[Message], model: ModelSpec) -> TokenCount:
     try:
         return scale(count_chat([{"role": m.role, "content": m.content} for m in messages]), model)
     except DataError:
-        return _by_characters(sum(len(m.content) for m in messages), len(messages))
+        framing = TOKENS_PER_REPLY + len(messages) * (TOKENS_PER_MESSAGE + 1)  # a role is one token
+        return _by_characters([m.content for m in messages], framing, model)
 
 
 def count_answer(text: str, model: ModelSpec) -> TokenCount:
@@ -121,15 +127,17 @@ def count_answer(text: str, model: ModelSpec) -> TokenCount:
     try:
         return scale(count_text(text), model)
     except DataError:
-        return _by_characters(len(text), 0)
+        return _by_characters([text], 0, model)
 
 
-def _by_characters(characters: int, messages: int) -> TokenCount:
-    framing = messages * TOKENS_PER_MESSAGE
-    # Four characters a token for English prose; code and other scripts reach one to two.
+def _by_characters(texts: Sequence[str], framing: int, model: ModelSpec) -> TokenCount:
+    characters = sum(map(len, texts))
+    # Four characters a token for English prose, six at most as a rule; a token has a byte at least.
+    most = sum(len(text.encode(errors="replace")) for text in texts)
+    counter = model.counter
     return TokenCount(
-        tokens=framing + math.ceil(characters / 4),
-        low=framing + characters // 6,
-        high=framing + characters,
+        tokens=round((framing + math.ceil(characters / 4)) * counter.factor),
+        low=math.floor((framing + characters // 6) * counter.low),
+        high=math.ceil((framing + most) * counter.high),
         kind="rough",
     )

@@ -148,7 +148,8 @@ def _short(text: str, most: int = 80) -> str:
 class Usage:
     """Billable tokens of one answer, normalised over the providers.
 
-    `input_tokens` includes `cached_input_tokens`; `output_tokens` includes `reasoning_tokens`.
+    `input_tokens` includes `cached_input_tokens`, read from a prompt cache, and
+    `cache_write_tokens`, written to one; `output_tokens` includes `reasoning_tokens`.
     """
 
     input_tokens: int
@@ -156,6 +157,7 @@ class Usage:
     cached_input_tokens: int = 0
     reasoning_tokens: int = 0
     source: UsageSource = "provider"
+    cache_write_tokens: int = 0
 
 
 @dataclass(frozen=True)

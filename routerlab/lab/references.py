@@ -5,22 +5,23 @@ Does not know: the report's form beyond its own lists.
 
 from __future__ import annotations
 
-import datetime as dt
 import time
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import trange
 
-from routerlab import tokens
-from routerlab.catalog import Catalog
+from routerlab import billing, tokens
+from routerlab.catalog import Catalog, load_catalog
 from routerlab.lab import metrics
 from routerlab.lab.endpoints import ServerEndpoints
 from routerlab.lab.metrics import Metric
 from routerlab.lab.simulator import Simulator
 from routerlab.policies import FixedPolicy
+from routerlab.providers.openai_chat import _usage
 from routerlab.router import LLMRouter
 from routerlab.streaming import StreamingRouter
 
@@ -60,26 +61,40 @@ COOKBOOK_MESSAGES = (
     },
 )
 COOKBOOK_COUNTS = {"cl100k_base": 129, "o200k_base": 124}
-# A published xAI bill: 1.25 / 0.20 / 2.50 USD per million input / cached / output tokens.
+# A published xAI bill, at 1.25 / 0.20 / 2.50 USD per million input / cached / output tokens, in the
+# form of the reply: reasoning stands outside completion_tokens and inside the total.
 XAI_MODEL = "grok-4.3"
+XAI_USAGE = {
+    "prompt_tokens": 10_120,
+    "completion_tokens": 1_499,
+    "total_tokens": 10_120 + 1_499 + 2_809,
+    "prompt_tokens_details": {"cached_tokens": 128},
+    "completion_tokens_details": {"reasoning_tokens": 2_809},
+}
 XAI_USD = 0.0232856
 OVERHEAD_CHUNKS = 2_000
 OVERHEAD_MODEL = "gpt-6-luna"
 
 
-def references() -> list[dict[str, Any]]:
+def references(catalog: Catalog | None = None) -> list[dict[str, Any]]:
     """Published figures and ours: `name`, `expected`, `got`."""
-    from genai_prices import Usage, calc_price
-
-    usage = Usage(input_tokens=10_120, cache_read_tokens=128, output_tokens=1_499 + 2_809)
-    at = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
-    bill = calc_price(usage, XAI_MODEL, provider_id="x-ai", genai_request_timestamp=at)
     found: list[dict[str, Any]] = [
         {"name": f"cookbook messages, {name}", "expected": expected, "got": _counted(name)}
         for name, expected in COOKBOOK_COUNTS.items()
     ]
-    found.append({"name": "xAI bill (USD)", "expected": XAI_USD, "got": float(bill.total_price)})
-    return found
+    bill = _xai_bill(catalog or load_catalog())
+    return [*found, {"name": "xAI bill (USD)", "expected": XAI_USD, "got": bill}]
+
+
+def _xai_bill(catalog: Catalog) -> float:
+    """What the adapter makes of the reply's usage, billed as a call would be."""
+    from openai.types import CompletionUsage
+
+    usage = _usage(CompletionUsage.model_validate(XAI_USAGE))
+    assert usage is not None
+    # The catalog's xAI model in all but its name, which is what its price hangs on.
+    model = replace(next(m for m in catalog.models if m.provider == "xai"), id=XAI_MODEL)
+    return billing.price(usage, model, catalog, billing.price_time(catalog))
 
 
 def _counted(encoding: str) -> int:

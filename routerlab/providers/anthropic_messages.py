@@ -116,4 +116,5 @@ def _usage(reported: Any, output_tokens: int) -> Usage:
         input_tokens=reported.input_tokens + cached + written,
         output_tokens=output_tokens,
         cached_input_tokens=cached,
+        cache_write_tokens=written,
     )
