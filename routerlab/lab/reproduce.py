@@ -43,7 +43,12 @@ NOTEBOOKS = (
 )
 SMOKE: Mapping[str, Mapping[str, Any]] = {
     "02_train_classifier": {"train_share": 0.06},
-    "04_run_benchmark": {"requests": 40, "overhead_pairs": 2},
+    "04_run_benchmark": {
+        "requests": 40,
+        "overhead_pairs": 2,
+        "concurrent_streams": 50,
+        "concurrent_rounds": 4,
+    },
 }
 LIVE: Mapping[str, Mapping[str, Any]] = {
     "04_run_benchmark": {"requests": 30, "time_scale": 1.0, "overhead_pairs": 2},

@@ -12,6 +12,7 @@ import pandas as pd
 from routerlab.lab import metrics
 from routerlab.lab.benchmark import ROUTED, STAGES
 from routerlab.lab.metrics import Metric
+from routerlab.lab.tokencheck import pairs, token_error
 from routerlab.types import TIERS
 
 Section = dict[str, Any]
@@ -99,20 +100,18 @@ def billing(rows: pd.DataFrame, seed: int) -> Section:
     The local server counts with the estimate's own counter, so simulated calls measure no error.
     """
     called = rows[rows.attempts > 0]
-    counted = called[(called.attempts == 1) & (called["mode"] != "simulated")]
     families = list(called.family)
-    relative = (called.estimated_input_tokens - called.input_tokens).abs() / called.input_tokens
-    by_kind = {
-        str(kind): metrics.mean(relative[part.index], list(part.family), seed=seed).as_dict()
-        for kind, part in counted.groupby("estimate_kind")
+    by_class = {
+        kind: {name: metric.as_dict() for name, metric in parts.items()}
+        for kind, parts in token_error(pairs(rows), seed=seed).items()
     }
     return {
         "total_usd": metrics.total(called.cost_usd, families, seed=seed).as_dict(),
         "usage_from_provider": metrics.mean(
             called.usage_source == "provider", families, seed=seed
         ).as_dict(),
-        "input_token_error": by_kind,
-        "notes": [] if by_kind else ["simulated usage cannot measure the error of token counts"],
+        "token_error": by_class,
+        "notes": [] if by_class else ["simulated usage cannot measure the error of token counts"],
     }
 
 
