@@ -8,7 +8,8 @@ import pytest
 from routerlab import StreamingRouter
 from routerlab.errors import InvalidQuery, ProviderError
 from routerlab.lab.endpoints import ServerEndpoints
-from routerlab.lab.simulator import Fault, Simulator
+from routerlab.lab.faults import Fault
+from routerlab.lab.simulator import Simulator
 from routerlab.policies import FixedPolicy
 
 QUERY = "How do tides work?"
