@@ -22,16 +22,17 @@ class Fault:
 
     `status` refuses it, with `retry_after_s` as its header; `refused` breaks the connection before
     any byte; `stall_s` holds still before piece `stall_after`; `cut_after` breaks the connection
-    after that many pieces; `malformed_after` and `error_after` put an event that is not JSON, or an
-    error of the kind `error_kind` (None: the provider's for overload), in place of all that
-    follows; `no_finish` ends the stream cleanly without a finish reason; `finish` is the provider's
-    own reason in place of the usual; `packets` cuts the stream into packets of that many bytes, or
-    at those offsets.
+    after that many pieces, `cut_at_byte` after that many bytes; `malformed_after` puts an event
+    that is not JSON in place of all that follows, `error_after` an error of the kind `error_kind`
+    (None: the provider's for overload); `no_finish` ends the stream cleanly without a finish
+    reason; `finish` is the provider's own reason in place of the usual; `packets` cuts the stream
+    into packets of that many bytes, or at those offsets.
     """
 
     status: int | None = None
     retry_after_s: float | None = None
     cut_after: int | None = None
+    cut_at_byte: int | None = None
     no_finish: bool = False
     refused: bool = False
     stall_s: float = 0.0
@@ -41,6 +42,11 @@ class Fault:
     error_kind: str | None = None
     finish: str | None = None
     packets: int | tuple[int, ...] | None = None
+
+    @property
+    def cut(self) -> bool:
+        """Whether the connection breaks in place of an end."""
+        return self.cut_after is not None or self.cut_at_byte is not None
 
 
 def events(
@@ -59,6 +65,8 @@ def events(
         )
     )
     altered = _broken(made, provider, fault)
+    if fault.cut_at_byte is not None:
+        altered = _first_bytes(altered, fault.cut_at_byte)
     return altered if fault.packets is None else _packets(altered, fault.packets)
 
 
@@ -94,14 +102,21 @@ def _broken(made: Iterable[Event], provider: str, fault: Fault) -> Iterator[Even
         yield number, event
 
 
+def _first_bytes(made: Iterable[Event], left: int) -> Iterator[Event]:
+    for number, event in made:
+        if left > 0:
+            yield number, event[:left]
+        left -= len(event)
+
+
 def _packets(made: Iterable[Event], cuts: int | tuple[int, ...]) -> Iterator[Event]:
     """The same bytes in other packets; each waits for the last piece that it has a byte of."""
     whole = list(made)
     data = b"".join(event for _, event in whole)
-    ends = range(cuts, len(data), cuts) if isinstance(cuts, int) else sorted(set(cuts))
+    ends = range(cuts, len(data), cuts) if isinstance(cuts, int) else cuts
     numbers, seen, at = iter(whole), 0, 0
     number = -1
-    for end in [*(end for end in ends if 0 < end < len(data)), len(data)]:
+    for end in sorted({*(end for end in ends if 0 < end < len(data)), len(data)} - {0}):
         while seen < end:
             number, event = next(numbers)
             seen += len(event)

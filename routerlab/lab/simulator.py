@@ -167,7 +167,7 @@ class Simulator:
         await asyncio.sleep(reply.due_ms[-1] * self.time_scale / 1e3 + fault.stall_s)
         self.counts["generated"] += len(reply.answer.pieces)
         data = faults.body(provider, reply.answer, fault)
-        if fault.cut_after is None:
+        if not fault.cut:
             self.counts["delivered"] += len(reply.answer.pieces)
             return web.Response(body=data, content_type="application/json")
         response = web.StreamResponse(headers={"content-type": "application/json"})
@@ -259,7 +259,7 @@ class Simulator:
             await response.write(event)
             if request.transport is not None and not request.transport.is_closing():
                 self.counts["delivered"] += fresh
-        if fault.cut_after is not None:
+        if fault.cut:
             return _abort(request, response)
         await response.write_eof()
         return response
