@@ -108,10 +108,12 @@ def test_figures_come_from_the_rows(rows):
 
 
 def test_token_error_is_measured_on_others_counts_alone(rows):
-    assert summarize.billing(rows, 0)["input_token_error"] == {}
+    assert summarize.billing(rows, 0)["token_error"] == {}
     theirs = rows.assign(mode="live", input_tokens=rows.estimated_input_tokens * 2)
-    error = summarize.billing(theirs, 0)["input_token_error"]
-    assert {kind: metric["value"] for kind, metric in error.items()} == dict.fromkeys(error, 0.5)
+    error = summarize.billing(theirs, 0)["token_error"]
+    assert {kind: parts["p95"]["value"] for kind, parts in error.items()} == dict.fromkeys(
+        error, 0.5
+    )
     assert "exact" in error
 
 
@@ -200,11 +202,17 @@ def small_report() -> report.Report:
             "max_false_hit_rate": 0.01,
             "calibration": {},
         },
-        "streaming": {"ttft_ms": metric, "overhead_ratio": metric},
+        "streaming": {
+            "ttft_ms": metric,
+            "overhead_ratio": metric,
+            "faults": {"none": "complete"},
+            "faults_as_expected": metric,
+            "concurrent": {"streams": 9, "rounds": 2, "lost": 0, "mixed": 0, "growth_mb": 0.1},
+        },
         "billing": {
             "total_usd": metric,
             "usage_from_provider": metric,
-            "input_token_error": {},
+            "token_error": {},
             "references": [{"name": "x", "expected": 1, "got": 1}],
         },
         "by_tier": {"simple": dict(four)},

@@ -15,8 +15,9 @@ from routerlab.errors import (
     UnknownModel,
 )
 from routerlab.lab.endpoints import ReplayedEndpoints, ServerEndpoints
+from routerlab.lab.faults import Fault
 from routerlab.lab.recordings import RecordingHub
-from routerlab.lab.simulator import Fault, Simulator
+from routerlab.lab.simulator import Simulator
 from routerlab.policies import FixedPolicy, RandomPolicy, always_cheapest, always_strongest
 from routerlab.types import TIERS
 

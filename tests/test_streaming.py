@@ -10,7 +10,8 @@ from routerlab import StreamingRouter
 from routerlab.errors import InvalidQuery, ProviderError, RouterLabError
 from routerlab.lab.display import display_stream, rendered
 from routerlab.lab.endpoints import ServerEndpoints
-from routerlab.lab.simulator import Fault, Simulator
+from routerlab.lab.faults import Fault
+from routerlab.lab.simulator import Simulator
 from routerlab.policies import FixedPolicy
 from routerlab.providers import ChatRequest, Deadlines
 

@@ -1,7 +1,8 @@
 """The local server that stands in for all providers: loopback only, its own thread, real HTTP.
 
 Speaks both wire formats, authenticates, delays by the catalog's assumptions, serves recordings in
-replayed mode, and fails where it is told to. Does not know: routing, caching, prices.
+replayed mode, and fails where it is told to. `counts` has the pieces `generated`, and those
+`delivered`: written to a live connection. Does not know: routing, caching, prices.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import secrets
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,34 +23,22 @@ from aiohttp import web
 
 from routerlab.catalog import Catalog, load_catalog
 from routerlab.errors import UnknownModel
-from routerlab.lab import wire
+from routerlab.lab import faults, wire
+from routerlab.lab.faults import Fault
 from routerlab.lab.recordings import load_recording, recording_key
 from routerlab.lab.synthesis import synthesize
 from routerlab.types import Mode
 
 
 @dataclass(frozen=True)
-class Fault:
-    """What goes wrong with one request.
-
-    `status` refuses it; `cut_after` breaks the connection after that many pieces; `no_finish`
-    ends the stream cleanly without a finish reason.
-    """
-
-    status: int | None = None
-    retry_after_s: float | None = None
-    cut_after: int | None = None
-    no_finish: bool = False
-
-
-@dataclass(frozen=True)
 class Served:
-    """One line of the request log."""
+    """One line of the request log; `status` 0: refused the connection. Only names of headers."""
 
     provider: str
     model: str
     streamed: bool
     status: int
+    headers: frozenset[str] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -62,7 +51,8 @@ class Simulator:
     """A running server; use as a context manager, or `start` and `stop`.
 
     `time_scale` multiplies all synthetic delays (0: none); `length` gives the words of the answer
-    to a query; `recordings` serves that folder in place of synthetic answers.
+    to a query, or `pieces` the answer itself; `cached_tokens` of each prompt count as read from the
+    provider's cache; `recordings` serves that folder in place of synthetic answers.
     """
 
     def __init__(
@@ -72,12 +62,16 @@ class Simulator:
         time_scale: float = 1.0,
         seed: int = 0,
         length: Callable[[str], int] | None = None,
+        pieces: Callable[[str], Sequence[str]] | None = None,
+        cached_tokens: int = 0,
         recordings: Path | None = None,
     ) -> None:
         self.catalog = catalog or load_catalog()
         self.time_scale = time_scale
         self.seed = seed
         self.length = length
+        self.pieces = pieces
+        self.cached_tokens = cached_tokens
         self.recordings = recordings
         self.mode: Mode = "simulated" if recordings is None else "replayed"
         self.api_key = f"local-{secrets.token_hex(16)}"
@@ -153,7 +147,11 @@ class Simulator:
         reply = None if problem else self._reply(model, body)
         if reply is None and problem is None:
             problem = 422, "no recording of this request: make one with `make record`"
-        self.log.append(Served(provider, model, streamed, problem[0] if problem else 200))
+        status = 0 if fault.refused else problem[0] if problem else 200
+        names = frozenset(name.lower() for name in request.headers)
+        self.log.append(Served(provider, model, streamed, status, names))
+        if fault.refused:
+            return _abort(request, web.Response())
         if problem or reply is None:
             status, message = problem or (500, "no reply")
             again = {"retry-after": str(fault.retry_after_s)} if fault.retry_after_s else {}
@@ -161,14 +159,22 @@ class Simulator:
             return web.json_response(error, status=status, headers=again)
         if streamed:
             return await self._stream(request, provider, body, reply, fault)
-        await asyncio.sleep(reply.due_ms[-1] * self.time_scale / 1e3)
+        return await self._whole(request, provider, reply, fault)
+
+    async def _whole(
+        self, request: web.Request, provider: str, reply: _Reply, fault: Fault
+    ) -> web.StreamResponse:
+        await asyncio.sleep(reply.due_ms[-1] * self.time_scale / 1e3 + fault.stall_s)
         self.counts["generated"] += len(reply.answer.pieces)
-        whole = (
-            wire.anthropic_body(reply.answer)
-            if provider == "anthropic"
-            else wire.openai_body(reply.answer, provider)
-        )
-        return web.json_response(whole)
+        data = faults.body(provider, reply.answer, fault)
+        if not fault.cut:
+            self.counts["delivered"] += len(reply.answer.pieces)
+            return web.Response(body=data, content_type="application/json")
+        response = web.StreamResponse(headers={"content-type": "application/json"})
+        response.content_length = len(data)
+        await response.prepare(request)
+        await response.write(data[: len(data) // 2])
+        return _abort(request, response)
 
     def _problem(
         self, request: web.Request, provider: str, model: str, body: dict[str, Any], fault: Fault
@@ -177,7 +183,9 @@ class Simulator:
         # Anthropic takes its key in either header; the SDK's newer versions send the bearer.
         key = request.headers.get("x-api-key", bearer) if provider == "anthropic" else bearer
         if not secrets.compare_digest(key.encode(), self.api_key.encode()):
-            return 401, "invalid API key"
+            return 401, f"invalid API key: {key}"  # as bad as it gets: no text of ours may show it
+        if fault.status == 401:
+            return 401, f"invalid API key: {key}"
         if fault.status is not None:
             return fault.status, "this failure was scripted"
         try:
@@ -209,7 +217,12 @@ class Simulator:
             )
             return _Reply(answer, [ms for ms, _ in found.chunks])
         made = synthesize(
-            self.catalog.model(model), messages, limit, seed=self.seed, length=self.length
+            self.catalog.model(model),
+            messages,
+            limit,
+            seed=self.seed,
+            length=self.length,
+            pieces=self.pieces,
         )
         answer = wire.WireAnswer(
             model=model,
@@ -218,6 +231,7 @@ class Simulator:
             prompt=made.prompt_tokens,
             output=made.visible_tokens,
             reasoning=made.reasoning_tokens,
+            cached=min(self.cached_tokens, made.prompt_tokens),
         )
         return _Reply(answer, made.due_ms)
 
@@ -232,32 +246,27 @@ class Simulator:
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
         started = time.perf_counter()
-        sent = -1
-        for number, event in _events(provider, body, reply.answer, fault):
-            if fault.cut_after is not None and number >= fault.cut_after:
-                if request.transport is not None:
-                    request.transport.abort()
-                return response
-            wait = reply.due_ms[number] * self.time_scale / 1e3 - (time.perf_counter() - started)
-            if wait > 0:
-                await asyncio.sleep(wait)
-            if number > sent:
-                sent = number
-                self.counts["generated"] += 1
+        asked = bool((body.get("stream_options") or {}).get("include_usage"))
+        sent, stalled = -1, 0.0
+        for number, event in faults.events(provider, reply.answer, fault, usage_asked=asked):
+            if number >= fault.stall_after:
+                stalled = fault.stall_s
+            due = reply.due_ms[number] * self.time_scale / 1e3 + stalled
+            # A wait of nothing too: the loop then sees who has hung up.
+            await asyncio.sleep(max(0.0, due - (time.perf_counter() - started)))
+            fresh, sent = max(0, number - sent), max(number, sent)
+            self.counts["generated"] += fresh
             await response.write(event)
+            if request.transport is not None and not request.transport.is_closing():
+                self.counts["delivered"] += fresh
+        if fault.cut:
+            return _abort(request, response)
         await response.write_eof()
         return response
 
 
-def _events(
-    provider: str, body: dict[str, Any], answer: wire.WireAnswer, fault: Fault
-) -> Iterator[tuple[int, bytes]]:
-    if provider == "anthropic":
-        return wire.anthropic_events(answer, with_finish=not fault.no_finish)
-    asked = bool((body.get("stream_options") or {}).get("include_usage"))
-    return wire.openai_events(
-        answer,
-        provider,
-        with_usage=asked or provider == "mistral",
-        with_finish=not fault.no_finish,
-    )
+def _abort(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+    """Break the connection off; what aiohttp does with the response then reaches nobody."""
+    if request.transport is not None:
+        request.transport.abort()
+    return response

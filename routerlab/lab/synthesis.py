@@ -129,18 +129,25 @@ def synthesize(
     *,
     seed: int,
     length: Callable[[str], int] | None = None,
+    pieces: Callable[[str], Sequence[str]] | None = None,
 ) -> SyntheticAnswer:
-    """The answer of a model to a conversation; equal arguments give an equal answer."""
+    """The answer of a model to a conversation; equal arguments give an equal answer.
+
+    `pieces` gives the answer's own to a query, at least one, in place of words.
+    """
     query = messages[-1]["content"]
-    words = length(query) if length else default_length(query, seed)
     draw = random.Random(f"{seed}:{model.id}:{query}")
-    pieces = tuple(_PIECE.findall(f"[simulated {model.id}] {_prose(draw, words)}"))
-    pieces, truncated = pieces[:max_tokens], len(pieces) > max_tokens
+    if pieces is not None:
+        told = tuple(pieces(query))
+    else:
+        words = length(query) if length else default_length(query, seed)
+        told = tuple(_PIECE.findall(f"[simulated {model.id}] {_prose(draw, words)}"))
+    given, truncated = told[:max_tokens], len(told) > max_tokens
     prompt = tokens.scale(tokens.count_chat(messages), model).tokens
-    visible = tokens.scale(tokens.count_text("".join(pieces)), model).tokens
+    visible = tokens.scale(tokens.count_text("".join(given)), model).tokens
     reasoning = round(visible * model.hidden_reasoning)
-    due = tuple(_due(draw, model, prompt, reasoning, len(pieces)))
-    return SyntheticAnswer(pieces, due, prompt, visible, reasoning, truncated)
+    due = tuple(_due(draw, model, prompt, reasoning, len(given)))
+    return SyntheticAnswer(given, due, prompt, visible, reasoning, truncated)
 
 
 def _prose(draw: random.Random, words: int) -> str:

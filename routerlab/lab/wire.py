@@ -17,11 +17,14 @@ FIXED_TIME = 1_790_000_000
 
 @dataclass(frozen=True)
 class WireAnswer:
-    """What a reply carries. `finish`: `stop` or `length`; `reasoning` is apart from output."""
+    """What a reply carries; `reasoning` is apart from output.
+
+    `finish`: `stop` or `length`, or a provider's own word for another end; None: it says none.
+    """
 
     model: str
     pieces: tuple[str, ...]
-    finish: str
+    finish: str | None
     prompt: int
     output: int
     reasoning: int
@@ -73,7 +76,7 @@ def openai_events(
             "choices": choices,
             **more,
         }
-        return b"data: " + json.dumps(body, ensure_ascii=False).encode() + b"\n\n"
+        return event(None, json.dumps(body, ensure_ascii=False))
 
     every = {"usage": usage} if with_usage and provider == "google" else {}
     for number, piece in enumerate(answer.pieces):
@@ -85,10 +88,19 @@ def openai_events(
     yield last, chunk([{"index": 0, "delta": {}, "finish_reason": answer.finish}], **every)
     if with_usage:
         yield last, chunk([], usage=usage)
-    yield last, b"data: [DONE]\n\n"
+    yield last, event(None, "[DONE]")
+
+
+def event(kind: str | None, data: str) -> bytes:
+    """One server-sent event; OpenAI's have no kind."""
+    return f"event: {kind}\ndata: {data}\n\n".encode() if kind else f"data: {data}\n\n".encode()
 
 
 _STOP_REASONS = {"stop": "end_turn", "length": "max_tokens"}
+
+
+def _stop_reason(answer: WireAnswer) -> str | None:
+    return _STOP_REASONS.get(answer.finish, answer.finish) if answer.finish else None
 
 
 def anthropic_body(answer: WireAnswer) -> dict[str, Any]:
@@ -99,7 +111,7 @@ def anthropic_body(answer: WireAnswer) -> dict[str, Any]:
         "role": "assistant",
         "model": answer.model,
         "content": [{"type": "text", "text": "".join(answer.pieces)}],
-        "stop_reason": _STOP_REASONS[answer.finish],
+        "stop_reason": _stop_reason(answer),
         "stop_sequence": None,
         "usage": _anthropic_usage(answer, answer.output + answer.reasoning),
     }
@@ -110,26 +122,26 @@ def anthropic_events(
 ) -> Iterator[tuple[int, bytes]]:
     """As `openai_events`, in Anthropic's format."""
 
-    def event(kind: str, **fields: Any) -> bytes:
-        data = json.dumps({"type": kind, **fields}, ensure_ascii=False)
-        return f"event: {kind}\ndata: {data}\n\n".encode()
+    def made(kind: str, **fields: Any) -> bytes:
+        return event(kind, json.dumps({"type": kind, **fields}, ensure_ascii=False))
 
     start = {**anthropic_body(answer), "content": [], "stop_reason": None}
     start["usage"] = _anthropic_usage(answer, 1)
     block = {"type": "text", "text": ""}
-    yield 0, event("message_start", message=start)
-    yield 0, event("content_block_start", index=0, content_block=block)
+    yield 0, made("message_start", message=start)
+    yield 0, made("content_block_start", index=0, content_block=block)
+    yield 0, made("ping")
     for number, piece in enumerate(answer.pieces):
         delta = {"type": "text_delta", "text": piece}
-        yield number, event("content_block_delta", index=0, delta=delta)
+        yield number, made("content_block_delta", index=0, delta=delta)
     last = len(answer.pieces) - 1
-    yield last, event("content_block_stop", index=0)
+    yield last, made("content_block_stop", index=0)
     if not with_finish:
         return
-    reason = {"stop_reason": _STOP_REASONS[answer.finish], "stop_sequence": None}
+    reason = {"stop_reason": _stop_reason(answer), "stop_sequence": None}
     usage = {"output_tokens": answer.output + answer.reasoning}
-    yield last, event("message_delta", delta=reason, usage=usage)
-    yield last, event("message_stop")
+    yield last, made("message_delta", delta=reason, usage=usage)
+    yield last, made("message_stop")
 
 
 def _anthropic_usage(answer: WireAnswer, output: int) -> dict[str, int]:
@@ -147,3 +159,11 @@ def error_body(provider: str, status: int, message: str) -> dict[str, Any]:
     kind = kinds.get(status, "invalid_request_error" if status < 500 else "api_error")
     error = {"type": kind, "message": message}
     return {"type": "error", "error": error} if provider == "anthropic" else {"error": error}
+
+
+def in_band_error(provider: str, kind: str | None) -> dict[str, Any]:
+    """An error that comes where an answer was promised, in the provider's form."""
+    if provider == "anthropic":
+        error = {"type": kind or "overloaded_error", "message": "Overloaded"}
+        return {"type": "error", "error": error}
+    return {"error": {"type": kind or "server_error", "code": None, "message": "Overloaded"}}

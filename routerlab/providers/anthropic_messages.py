@@ -11,17 +11,11 @@ from typing import Any
 import anthropic
 
 from routerlab.catalog import ProviderSpec
-from routerlab.errors import ProviderError
 from routerlab.providers.base import Answer, ChatRequest, Deadlines, Finished, TextDelta
+from routerlab.providers.clients import open_client
 from routerlab.providers.endpoints import Connection
-from routerlab.providers.failures import as_provider_error, incomplete
+from routerlab.providers.failures import incomplete, translated
 from routerlab.types import EndState, Usage
-
-_END_STATES: dict[str, EndState] = {
-    "end_turn": "complete",
-    "stop_sequence": "complete",
-    "tool_use": "complete",
-}
 
 
 class AnthropicProvider:
@@ -30,19 +24,13 @@ class AnthropicProvider:
     def __init__(self, spec: ProviderSpec, connection: Connection, deadlines: Deadlines) -> None:
         self._spec = spec
         self._key = connection.api_key
-        self._client = anthropic.AsyncAnthropic(
-            base_url=connection.base_url,
-            api_key=connection.api_key,
-            timeout=anthropic.Timeout(deadlines.read_s, connect=deadlines.connect_s),
-        )
+        self._client = open_client(anthropic.AsyncAnthropic, connection, deadlines)
 
     async def complete(self, request: ChatRequest) -> Answer:
         """See `Provider`."""
-        try:
-            reply: Any = await self._client.messages.create(**self._body(request))
+        with translated(self._spec, request.model.id, self._key):
+            reply = await self._client.messages.create(**self._body(request))
             text = "".join(block.text for block in reply.content if block.type == "text")
-        except Exception as error:
-            raise self._failure(error, request) from None
         if reply.stop_reason is None:
             raise incomplete(self._spec, request.model.id, text)
         usage = _usage(reply.usage, reply.usage.output_tokens)
@@ -54,8 +42,8 @@ class AnthropicProvider:
         stop_reason: str | None = None
         started: Any = None
         output_tokens = 0
-        try:
-            reply: Any = await self._client.messages.create(**self._body(request), stream=True)
+        with translated(self._spec, request.model.id, self._key, parts):
+            reply = await self._client.messages.create(**self._body(request), stream=True)
             async with reply:
                 async for event in reply:
                     if event.type == "message_start":
@@ -66,8 +54,6 @@ class AnthropicProvider:
                     elif event.type == "message_delta":
                         stop_reason = event.delta.stop_reason or stop_reason
                         output_tokens = event.usage.output_tokens  # cumulative
-        except Exception as error:
-            raise self._failure(error, request, "".join(parts)) from None
         if stop_reason is None:
             raise incomplete(self._spec, request.model.id, "".join(parts))
         usage = None if started is None else _usage(started, output_tokens)
@@ -96,16 +82,10 @@ class AnthropicProvider:
             }
         return body
 
-    def _failure(
-        self, error: Exception, request: ChatRequest, partial_text: str = ""
-    ) -> ProviderError:
-        return as_provider_error(
-            error, self._spec, request.model.id, key=self._key, partial_text=partial_text
-        )
-
 
 def _end_state(stop_reason: str) -> EndState:
-    return _END_STATES.get(stop_reason, "truncated")
+    # Not a limit, a refusal, a pause, nor a call of tools we never offer.
+    return "complete" if stop_reason in ("end_turn", "stop_sequence") else "truncated"
 
 
 def _usage(reported: Any, output_tokens: int) -> Usage:

@@ -16,12 +16,17 @@ from routerlab.types import EndState, Usage
 
 @dataclass(frozen=True)
 class Deadlines:
-    """Seconds to connect, to the first text, between two reads, and for the whole answer."""
+    """Seconds to connect, between two reads, to the first token, and for the whole answer.
+
+    The adapters hold `connect_s` and `read_s` (of every read, so also of the first); who calls them
+    holds the others. `retries`: tries of the SDK beyond the first, before an answer has begun.
+    """
 
     connect_s: float = 10.0
-    first_token_s: float = 120.0
     read_s: float = 60.0
     total_s: float = 600.0
+    first_token_s: float = 60.0
+    retries: int = 2
 
     @property
     def until_first_text_s(self) -> float:

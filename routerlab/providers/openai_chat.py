@@ -11,13 +11,13 @@ from typing import Any
 import openai
 
 from routerlab.catalog import ProviderSpec
-from routerlab.errors import ProviderError
 from routerlab.providers.base import Answer, ChatRequest, Deadlines, Finished, TextDelta
+from routerlab.providers.clients import open_client
 from routerlab.providers.endpoints import Connection
-from routerlab.providers.failures import as_provider_error, incomplete
+from routerlab.providers.failures import incomplete, translated
 from routerlab.types import EndState, Usage
 
-_END_STATES: dict[str, EndState] = {"stop": "complete", "tool_calls": "complete"}
+OPENAI_KEY_ENV = "OPENAI_API_KEY"
 
 
 class OpenAIChatProvider:
@@ -26,24 +26,21 @@ class OpenAIChatProvider:
     def __init__(self, spec: ProviderSpec, connection: Connection, deadlines: Deadlines) -> None:
         self._spec = spec
         self._key = connection.api_key
-        self._client = openai.AsyncOpenAI(
-            base_url=connection.base_url,
-            api_key=connection.api_key,
-            timeout=openai.Timeout(deadlines.read_s, connect=deadlines.connect_s),
-        )
+        self._client = open_client(openai.AsyncOpenAI, connection, deadlines)
+        if spec.key_env != OPENAI_KEY_ENV:
+            # OPENAI_ORG_ID and OPENAI_PROJECT_ID belong to OpenAI's key and are no one else's.
+            self._client.organization = self._client.project = None
 
     async def complete(self, request: ChatRequest) -> Answer:
         """See `Provider`."""
-        try:
-            reply: Any = await self._client.chat.completions.create(**self._body(request))
+        with translated(self._spec, request.model.id, self._key):
+            reply = await self._client.chat.completions.create(**self._body(request))
             choice = reply.choices[0]
-        except Exception as error:
-            raise self._failure(error, request) from None
+            text = choice.message.content or choice.message.refusal or ""
         if choice.finish_reason is None:
-            raise incomplete(self._spec, request.model.id, choice.message.content or "")
-        return Answer(
-            choice.message.content or "", _end_state(choice.finish_reason), _usage(reply.usage)
-        )
+            raise incomplete(self._spec, request.model.id, text)
+        end_state = _end_state(choice.finish_reason, refused=bool(choice.message.refusal))
+        return Answer(text, end_state, _usage(reply.usage))
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[TextDelta | Finished]:
         """See `Provider`."""
@@ -52,22 +49,22 @@ class OpenAIChatProvider:
             body["stream_options"] = {"include_usage": True}
         parts: list[str] = []
         finish_reason: str | None = None
+        refused = False
         usage: Usage | None = None
-        try:
-            reply: Any = await self._client.chat.completions.create(**body, stream=True)
+        with translated(self._spec, request.model.id, self._key, parts):
+            reply = await self._client.chat.completions.create(**body, stream=True)
             async with reply:
                 async for event in reply:
                     usage = _usage(event.usage) or usage  # the last one counts, never the sum
                     for choice in event.choices[:1]:
                         finish_reason = choice.finish_reason or finish_reason
-                        if choice.delta.content:
-                            parts.append(choice.delta.content)
-                            yield TextDelta(choice.delta.content)
-        except Exception as error:
-            raise self._failure(error, request, "".join(parts)) from None
+                        refused = refused or bool(choice.delta.refusal)
+                        if text := choice.delta.content or choice.delta.refusal:
+                            parts.append(text)
+                            yield TextDelta(text)
         if finish_reason is None:
             raise incomplete(self._spec, request.model.id, "".join(parts))
-        yield Finished(_end_state(finish_reason), usage)
+        yield Finished(_end_state(finish_reason, refused=refused), usage)
 
     async def close(self) -> None:
         """See `Provider`."""
@@ -86,16 +83,11 @@ class OpenAIChatProvider:
             }
         return body
 
-    def _failure(
-        self, error: Exception, request: ChatRequest, partial_text: str = ""
-    ) -> ProviderError:
-        return as_provider_error(
-            error, self._spec, request.model.id, key=self._key, partial_text=partial_text
-        )
 
-
-def _end_state(finish_reason: str) -> EndState:
-    return _END_STATES.get(finish_reason, "truncated")
+def _end_state(finish_reason: str, *, refused: bool) -> EndState:
+    # Only one word means a whole answer: not a limit, a filter, nor a call of tools we never offer.
+    # A refusal of structured output comes under that word too, in a field of its own.
+    return "complete" if finish_reason == "stop" and not refused else "truncated"
 
 
 def _usage(reported: Any) -> Usage | None:
