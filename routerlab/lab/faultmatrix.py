@@ -5,6 +5,7 @@ Does not know: how a fault is made (`faults`), the report.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -23,10 +24,10 @@ from routerlab.providers import Deadlines
 from routerlab.router import LLMRouter
 from routerlab.streaming import StreamingRouter
 
-TRIES = 3
-"""Of the SDKs before they give up on a model: a fault that must last is scripted so often."""
+TRIES = 2
+"""Of an SDK before it gives up on a model: a fault that must last is scripted so often."""
 PIECES = ("Grüße ", "aus ", "Zürich: ", "日本 ", "🙂 ", "und ", "dann ", "Ende.")
-DEADLINES = Deadlines(first_token_s=0.3, read_s=0.6, total_s=5.0)
+DEADLINES = Deadlines(first_token_s=0.3, read_s=0.6, total_s=5.0, retries=TRIES - 1)
 STALL_S = 1.0
 
 COMPLETE = "complete"
@@ -82,22 +83,28 @@ def one_model_each(catalog: Catalog) -> list[ModelSpec]:
 
 async def fault_matrix(catalog: Catalog, embedder: Embedder, model_dir: Path) -> list[Outcome]:
     """An outcome for each fault and provider; takes some seconds of waiting for deadlines."""
-    found = []
-    with Simulator(catalog, time_scale=0, pieces=lambda _: PIECES) as server:
-        for name in tqdm(CASES, desc="faults", unit="fault"):
-            for model in one_model_each(catalog):
-                router = LLMRouter(
-                    endpoints=ServerEndpoints(server),
-                    catalog=catalog,
-                    embedder=embedder,
-                    model_dir=model_dir,
-                    policy=FixedPolicy(model.id),
-                    deadlines=DEADLINES,
-                )
-                found.append(await _run(name, model, router, server))
-                server.faults.clear()
-                await router.aclose()
-    return found
+    models = one_model_each(catalog)
+    with tqdm(total=len(CASES) * len(models), desc="faults", unit="stream") as bar:
+
+        async def at(model: ModelSpec) -> list[Outcome]:
+            found = []
+            with Simulator(catalog, time_scale=0, pieces=lambda _: PIECES) as server:
+                for name in CASES:
+                    router = LLMRouter(
+                        endpoints=ServerEndpoints(server),
+                        catalog=catalog,
+                        embedder=embedder,
+                        model_dir=model_dir,
+                        policy=FixedPolicy(model.id),
+                        deadlines=DEADLINES,
+                    )
+                    found.append(await _run(name, model, router, server))
+                    server.faults.clear()
+                    await router.aclose()
+                    bar.update()
+            return found
+
+        return [one for found in await asyncio.gather(*map(at, models)) for one in found]
 
 
 async def _run(name: str, model: ModelSpec, router: LLMRouter, server: Simulator) -> Outcome:
