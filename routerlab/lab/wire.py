@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 FIXED_TIME = 1_790_000_000
@@ -78,11 +78,17 @@ def openai_events(
         }
         return event(None, json.dumps(body, ensure_ascii=False))
 
-    every = {"usage": usage} if with_usage and provider == "google" else {}
+    repeats = with_usage and provider == "google"  # on every chunk, as far as the answer has come
+    every = {"usage": usage} if repeats else {}
+    count = len(answer.pieces)
     for number, piece in enumerate(answer.pieces):
         delta = {"role": "assistant", "content": piece} if number == 0 else {"content": piece}
-        yield number, chunk([{"index": 0, "delta": delta, "finish_reason": None}], **every)
-    last = len(answer.pieces) - 1
+        more = {}
+        if repeats:
+            so_far = replace(answer, output=answer.output * (number + 1) // count)
+            more["usage"] = openai_usage(so_far, provider)
+        yield number, chunk([{"index": 0, "delta": delta, "finish_reason": None}], **more)
+    last = count - 1
     if not with_finish:
         return
     yield last, chunk([{"index": 0, "delta": {}, "finish_reason": answer.finish}], **every)

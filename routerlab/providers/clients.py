@@ -1,6 +1,6 @@
 """Opens the SDKs' clients: with the address, key and deadlines given, nothing of the environment.
 
-Does not know: which SDK it opens.
+But a proxy, for calls that leave this machine. Does not know: which SDK it opens.
 """
 
 from __future__ import annotations
@@ -13,14 +13,20 @@ import httpx2
 from routerlab.providers.base import Deadlines
 from routerlab.providers.endpoints import Connection
 
+_LIMITS = httpx2.Limits(max_connections=1000, max_keepalive_connections=100)
+"""What the SDKs' own clients allow."""
+
 
 def open_client(make: Callable[..., Any], connection: Connection, deadlines: Deadlines) -> Any:
     """A client of the SDK that `make` belongs to."""
+    # A proxy of the environment is for the world outside; it cannot reach this machine's servers.
+    here = httpx2.URL(connection.base_url).host in ("127.0.0.1", "localhost", "::1")
     client = make(
         base_url=connection.base_url,
         api_key=connection.api_key,
         timeout=httpx2.Timeout(deadlines.read_s, connect=deadlines.connect_s),
         max_retries=deadlines.retries,
+        http_client=httpx2.AsyncClient(trust_env=False, limits=_LIMITS) if here else None,
     )
     # Headers of OPENAI_CUSTOM_HEADERS and ANTHROPIC_CUSTOM_HEADERS, made for one host, would go to
     # whichever this client calls. The SDKs have no way to refuse them.
