@@ -263,11 +263,11 @@ class Yielding(Fraction):
     """Gives way to other threads in the middle of every sum, so that a missing lock shows."""
 
     def __add__(self, other):
-        time.sleep(1e-5)
+        time.sleep(1e-4)
         return Yielding(Fraction(self) + other)
 
     def __sub__(self, other):
-        time.sleep(1e-5)
+        time.sleep(1e-4)
         return Yielding(Fraction(self) - other)
 
 
