@@ -11,10 +11,11 @@ import math
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
-from routerlab import tokens
+from routerlab import billing, tokens
 from routerlab.attempts import Biller, all_failed, total_usage
 from routerlab.billing import Session
 from routerlab.breaker import CircuitBreaker
@@ -23,13 +24,13 @@ from routerlab.cache.calibration import CALIBRATION_FILE, calibrated_threshold
 from routerlab.catalog import Catalog, load_catalog
 from routerlab.classifier import DEFAULT_MODEL_DIR, Classifier, load_classifier
 from routerlab.embedding import Embedder, MiniLMEmbedder
-from routerlab.errors import BudgetError, MissingKey, ProviderError
+from routerlab.errors import BudgetError, MissingKey, ProviderError, UnknownModel
 from routerlab.pipeline import Pipeline, Routed
 from routerlab.policies import Policy, TierPolicy
 from routerlab.providers import Answer, ChatRequest, Deadlines, Endpoints, ProviderHub
 from routerlab.providers.endpoints import open_endpoints
 from routerlab.query import Conversation, Query
-from routerlab.types import Attempt, Completion, EndState, RouteDecision
+from routerlab.types import Attempt, Completion, EndState, RouteDecision, Usage
 
 
 class LLMRouter:
@@ -99,6 +100,9 @@ class LLMRouter:
         )
         pipeline.classifier.predict_proba(["warm up"], self.embedder.encode(["warm up"]))
         tokens.count_answer("warm up", self.catalog.models[0])
+        with suppress(UnknownModel):  # told when that model is called
+            at = billing.price_time(self.catalog)
+            billing.price(Usage(1, 1), self.catalog.models[0], self.catalog, at)
         return pipeline
 
     async def route_query(self, query: Query, system_prompt: str | None = None) -> RouteDecision:

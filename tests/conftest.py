@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from routerlab.catalog import load_catalog
+from routerlab.classifier import load_classifier
 from routerlab.embedding import MiniLMEmbedder
 from routerlab.lab.encodings import ensure_encodings
 from routerlab.lab.endpoints import ServerEndpoints
@@ -50,6 +51,12 @@ def model_dir(tmp_path_factory, embedder) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def classifier(model_dir, embedder):
+    """Loaded once: routers in the tests share it."""
+    return load_classifier(embedder.id, model_dir)
+
+
 @pytest.fixture
 def server(catalog) -> Iterator[Simulator]:
     with Simulator(catalog, time_scale=0, length=lambda _: 20) as running:
@@ -57,7 +64,7 @@ def server(catalog) -> Iterator[Simulator]:
 
 
 @pytest.fixture
-def make_router(server, catalog, embedder, model_dir):
+def make_router(server, catalog, embedder, classifier, model_dir):
     """Routers on the local server; keyword arguments override."""
 
     def make(**options) -> LLMRouter:
@@ -65,6 +72,7 @@ def make_router(server, catalog, embedder, model_dir):
             "endpoints": ServerEndpoints(server),
             "catalog": catalog,
             "embedder": embedder,
+            "classifier": classifier,
             "model_dir": model_dir,
         }
         return LLMRouter(**{**given, **options})

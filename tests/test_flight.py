@@ -60,7 +60,7 @@ async def test_without_a_cache_each_is_asked(make_router, slow_server):
 
 async def test_a_slow_and_a_leaving_reader_do_not_hold_up_or_end_it(make_router, slow_server):
     router = StreamingRouter(make_router(endpoints=ServerEndpoints(slow_server)))
-    slow = asyncio.create_task(read(router, pause=0.05))
+    slow = asyncio.create_task(read(router, pause=0.01))
     leaving = asyncio.create_task(read(router, leave_after=2))
     text, metadata = await read(router)
     assert metadata.end_state == "complete"
@@ -72,10 +72,24 @@ async def test_a_slow_and_a_leaving_reader_do_not_hold_up_or_end_it(make_router,
 
 async def test_the_opener_may_leave_too(make_router, slow_server):
     router = StreamingRouter(make_router(endpoints=ServerEndpoints(slow_server)))
-    opener = asyncio.create_task(read(router, leave_after=1))
-    await asyncio.sleep(0.01)
-    _, metadata = await read(router)
-    await opener
+    opened, joined = asyncio.Event(), asyncio.Event()
+
+    async def open_and_leave():
+        async with aclosing(router.route_query_stream(QUERY)) as chunks:
+            async for _ in chunks:
+                opened.set()
+                await joined.wait()
+                break
+
+    async def join():
+        await opened.wait()
+        async with aclosing(router.route_query_stream(QUERY)) as chunks:
+            async for chunk in chunks:
+                joined.set()
+                metadata = chunk.metadata
+        return metadata
+
+    _, metadata = await asyncio.gather(open_and_leave(), join())
     assert metadata.end_state == "complete"
     assert metadata.shared
     assert router.router.session.calls == len(slow_server.log) == 1

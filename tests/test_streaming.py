@@ -88,7 +88,7 @@ async def test_fallback_before_the_first_text(make_router, server, model):
 async def test_no_model_left_raises(make_router, server):
     server.script(*[Fault(status=500)] * 30)
     with pytest.raises(ProviderError, match="4 were tried"):
-        await collect(make_router())
+        await collect(make_router(deadlines=Deadlines(retries=0)))
 
 
 async def test_a_limit_reached_is_truncated_and_not_cached(make_router):

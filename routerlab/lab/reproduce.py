@@ -47,7 +47,7 @@ SMOKE: Mapping[str, Mapping[str, Any]] = {
         "requests": 40,
         "overhead_pairs": 2,
         "concurrent_streams": 50,
-        "concurrent_rounds": 4,
+        "memory_rounds": 5,
     },
 }
 LIVE: Mapping[str, Mapping[str, Any]] = {

@@ -104,4 +104,5 @@ def _usage(reported: Any) -> Usage | None:
         output_tokens=max(completion, total - prompt),
         cached_input_tokens=(prompt_details and prompt_details.cached_tokens) or 0,
         reasoning_tokens=(completion_details and completion_details.reasoning_tokens) or 0,
+        cache_write_tokens=getattr(prompt_details, "cache_write_tokens", None) or 0,
     )
