@@ -76,6 +76,9 @@ class MiniLMEmbedder:
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = self.threads
             options.log_severity_level = 3
+            # Threads that spin after an encode slow whatever comes next, on few cores by more than
+            # they save the encode.
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
             self._tokenizer = tokenizer
             self._session = onnxruntime.InferenceSession(
                 str(onnx_file()), options, providers=["CPUExecutionProvider"]

@@ -18,6 +18,7 @@ from pathlib import Path
 from routerlab import billing, tokens
 from routerlab.attempts import Biller, all_failed, total_usage
 from routerlab.billing import Session
+from routerlab.blas import one_thread
 from routerlab.breaker import CircuitBreaker
 from routerlab.cache import SemanticCache
 from routerlab.cache.calibration import CALIBRATION_FILE, calibrated_threshold
@@ -196,7 +197,8 @@ class LLMRouter:
 
     def _run(self, conversations: Sequence[Conversation]) -> list[Routed]:
         pipeline = self.pipeline
-        return pipeline.run(conversations, time.perf_counter())
+        with one_thread():
+            return pipeline.run(conversations, time.perf_counter())
 
     async def _answer(self, routed: Routed, attempts: list[Attempt]) -> Answer:
         errors: list[ProviderError] = []

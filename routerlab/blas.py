@@ -1,0 +1,42 @@
+"""Keeps NumPy's products on one thread while a query is routed.
+
+OpenBLAS wakes its helper threads even for one small product, and they spin for some 25 ms after
+it: measured on two cores, that slowed the next encode and the stream that followed by more than
+the product took. Does not know: what is computed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+_lock = threading.Lock()
+_limits: list[Any] = []
+_users = 0
+
+
+@lru_cache(maxsize=1)
+def _controller() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One BLAS thread in this process until the last of all who asked for it is done."""
+    global _users
+    with _lock:
+        if _users == 0:
+            _limits.append(_controller().limit(limits=1, user_api="blas"))
+        _users += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if _users == 0:
+                _limits.pop().restore_original_limits()
