@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -141,8 +141,7 @@ class StreamingRouter:
                 while (chunk := runner.run(step())) is not None:
                     yield chunk
             finally:
-                ending: Coroutine[Any, Any, None] = leave()
-                runner.run(ending)
+                runner.run(leave())
 
     def _from_cache(self, run: _Run) -> Iterator[StreamChunk]:
         answer = run.routed.decision.cache.answer or ""

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 import pytest
+from reading import read_to_end
 
 from routerlab.errors import IncompleteAnswer, ProviderError
 from routerlab.lab.endpoints import ServerEndpoints
@@ -49,20 +50,11 @@ def request_of(server, model, *, limit=1000) -> ChatRequest:
 
 async def streamed(hub, request):
     """Text and end of a stream, or text and error; the error must carry the text that came."""
-    parts = []
-    end = None
-    try:
-        async for event in hub.provider(request.model).stream(request):
-            if isinstance(event, Finished):
-                end = event
-            else:
-                parts.append(event.text)
-    except ProviderError as error:
-        end = error
+    text, end = await read_to_end(hub, request)
     await hub.close()
     assert end is not None
-    assert getattr(end, "partial_text", "".join(parts)) == "".join(parts)
-    return "".join(parts), end
+    assert getattr(end, "partial_text", text) == text
+    return text, end
 
 
 async def whole(hub, request):

@@ -6,6 +6,7 @@ import httpx2
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from reading import read_to_end
 
 from routerlab.errors import IncompleteAnswer, ProviderError
 from routerlab.lab import faults
@@ -64,16 +65,7 @@ def ask(server):
         server.pieces = lambda _: pieces
         server.script(fault)
         request = ChatRequest(server.catalog.model(model), (Message("user", "Go"),), 10_000)
-        parts, end = [], None
-        try:
-            async for event in hub.provider(request.model).stream(request):
-                if isinstance(event, Finished):
-                    end = event
-                else:
-                    parts.append(event.text)
-        except ProviderError as error:
-            end = error
-        return "".join(parts), end
+        return await read_to_end(hub, request)
 
     with asyncio.Runner() as runner:
         yield lambda *given: runner.run(stream(*given))

@@ -1,4 +1,4 @@
-"""One structured question to one model, billed in the router's session; who can be asked.
+"""One structured question on the rubric to one model, billed; who can be asked.
 
 Does not know: what is asked, or what is made of the answer.
 """
@@ -6,15 +6,35 @@ Does not know: what is asked, or what is made of the answer.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from routerlab import billing, tokens
 from routerlab.catalog import Catalog, ModelSpec
 from routerlab.errors import MissingKey
+from routerlab.files import DATA_DIR
 from routerlab.providers import Answer, ChatRequest
 from routerlab.providers.endpoints import Endpoints
+from routerlab.query import Message
 from routerlab.router import LLMRouter
 from routerlab.types import CostEstimate
+
+RUBRIC_FILE = DATA_DIR / "complexity-rubric.md"
+
+
+def rubric_request(
+    catalog: Catalog, model: str, text: str, schema: Mapping[str, Any], most_tokens: int
+) -> ChatRequest:
+    """A question to a model that reads the rubric first and answers by a JSON schema."""
+    return ChatRequest(
+        model=catalog.model(model),
+        messages=(
+            Message("system", RUBRIC_FILE.read_text(encoding="utf-8")),
+            Message("user", text),
+        ),
+        max_output_tokens=most_tokens,
+        json_schema=schema,
+    )
 
 
 async def ask(router: LLMRouter, request: ChatRequest) -> Answer:

@@ -101,8 +101,7 @@ def fit_on(seen: Evidence, train: Features, recipe: Recipe) -> TierModel:
         C=recipe.strength, max_iter=2_000, tol=1e-3, random_state=recipe.seed
     ).fit(hstack(used).tocsr(), train.tiers)
     linear.coef_ = linear.coef_.astype(np.float32)
-    counts = np.bincount(train.tiers, minlength=len(TIERS))
-    shares = tuple(float(share) for share in counts / counts.sum())
+    shares = tuple(float(share) for share in tier_shares(train.tiers))
     centre, projection = seen.smaller.mean_, np.ascontiguousarray(seen.smaller.components_.T)
     vote = VOTE if "neighbours" in recipe.blocks else 0.0
     return TierModel(
@@ -128,6 +127,12 @@ def fit_raw(train: Features, recipe: Recipe) -> TierModel:
 
 def _ngrams() -> TfidfVectorizer:
     return TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), min_df=3, dtype=np.float32)
+
+
+def tier_shares(tiers: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Share of each tier among labels, shape (4,)."""
+    shares: NDArray[np.float64] = np.bincount(tiers, minlength=len(TIERS)) / len(tiers)
+    return shares
 
 
 def subset(rows: Features, chosen: NDArray[np.int64]) -> Features:

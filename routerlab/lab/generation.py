@@ -14,15 +14,12 @@ from tqdm import tqdm
 
 from routerlab.catalog import Catalog
 from routerlab.errors import DataError
-from routerlab.files import DATA_DIR
-from routerlab.lab.asking import ask, total_estimate
+from routerlab.lab.asking import ask, rubric_request, total_estimate
 from routerlab.lab.queries import QUERIES_A_TIER, LabelledQuery
 from routerlab.providers import ChatRequest
-from routerlab.query import Message
 from routerlab.router import LLMRouter
 from routerlab.types import TIERS, CostEstimate, Tier
 
-RUBRIC_FILE = DATA_DIR / "complexity-rubric.md"
 GENERATOR = "gpt-6-astra"
 TOKENS_A_QUERY = 100
 """Expected output tokens of one query with its domain, hidden reasoning included."""
@@ -51,16 +48,8 @@ _ASK = (
 
 
 def _request(catalog: Catalog, model: str, tier: Tier) -> ChatRequest:
-    rubric = RUBRIC_FILE.read_text(encoding="utf-8")
-    return ChatRequest(
-        model=catalog.model(model),
-        messages=(
-            Message("system", rubric),
-            Message("user", _ASK.format(count=QUERIES_A_TIER, tier=tier)),
-        ),
-        max_output_tokens=4 * TOKENS_A_QUERY * QUERIES_A_TIER,
-        json_schema=SCHEMA,
-    )
+    text = _ASK.format(count=QUERIES_A_TIER, tier=tier)
+    return rubric_request(catalog, model, text, SCHEMA, 4 * TOKENS_A_QUERY * QUERIES_A_TIER)
 
 
 def estimate_generation(catalog: Catalog, model: str) -> CostEstimate:

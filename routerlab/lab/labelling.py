@@ -16,11 +16,9 @@ from tqdm.auto import tqdm
 
 from routerlab.catalog import Catalog
 from routerlab.errors import DataError
-from routerlab.lab.asking import ask, model_at_hand, total_estimate
+from routerlab.lab.asking import ask, model_at_hand, rubric_request, total_estimate
 from routerlab.lab.fitting import Features
-from routerlab.lab.generation import RUBRIC_FILE
 from routerlab.providers import ChatRequest
-from routerlab.query import Message
 from routerlab.router import LLMRouter
 from routerlab.types import TIERS, CostEstimate, Tier, as_tier
 
@@ -42,13 +40,7 @@ _ASK = (
 
 
 def _request(catalog: Catalog, model: str, text: str) -> ChatRequest:
-    rubric = RUBRIC_FILE.read_text(encoding="utf-8")
-    return ChatRequest(
-        model=catalog.model(model),
-        messages=(Message("system", rubric), Message("user", _ASK.format(text))),
-        max_output_tokens=MOST_TOKENS,
-        json_schema=_ANSWER,
-    )
+    return rubric_request(catalog, model, _ASK.format(text), _ANSWER, MOST_TOKENS)
 
 
 def estimate_labelling(catalog: Catalog, model: str, texts: Sequence[str]) -> CostEstimate:

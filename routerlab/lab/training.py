@@ -36,6 +36,7 @@ from routerlab.lab.fitting import (
     fit_raw,
     gather,
     subset,
+    tier_shares,
 )
 from routerlab.lab.metrics import Metric, quantile
 from routerlab.lab.queries import TRAINING_FILE, load_training, undisputed
@@ -95,7 +96,7 @@ def tune(train: Features, seed: int) -> Tuning:
     traffic it will meet may be as strange to it as that one.
     """
     parts, briefs = folds(train.briefs), np.array(train.briefs)
-    shares = np.bincount(train.tiers, minlength=len(TIERS)) / len(train.tiers)
+    shares = tier_shares(train.tiers)
     recipes = [Recipe(strength, seed) for strength in C_GRID]
     found = dict(zip(C_GRID, cross_validate(train, recipes, parts), strict=True))
     losses = {
@@ -130,13 +131,11 @@ def _loss(
 def reweighted(
     proba: Proba,
     divisor: float,
-    priors: Sequence[float] | None = None,
-    shares: Sequence[float] | NDArray[np.float64] | None = None,
+    priors: Sequence[float],
+    shares: Sequence[float] | NDArray[np.float64],
 ) -> Proba:
-    """Probabilities after the temperature and, where given, from training shares to priors."""
-    odds = np.clip(proba, 1e-12, 1) ** (1 / divisor)
-    if priors is not None and shares is not None:
-        odds = odds * (np.asarray(priors) / np.asarray(shares))
+    """Probabilities after the temperature, from the shares of the training to other priors."""
+    odds = np.clip(proba, 1e-12, 1) ** (1 / divisor) * (np.asarray(priors) / np.asarray(shares))
     scaled: Proba = odds / odds.sum(axis=1, keepdims=True)
     return scaled
 
@@ -155,7 +154,7 @@ def held_out_proba(train: Features, tuned: Tuning, seed: int) -> Proba:
     """Probabilities for the training queries, each from folds without its family; shape (n, 4)."""
     recipe = Recipe(tuned.strength, seed)
     (proba,) = cross_validate(train, [recipe], folds(train.families))
-    shares = np.bincount(train.tiers, minlength=len(TIERS)) / len(train.tiers)
+    shares = tier_shares(train.tiers)
     return reweighted(proba, tuned.temperature, TRAFFIC_PRIORS, shares)
 
 
