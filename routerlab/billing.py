@@ -6,6 +6,8 @@ Prices come from genai-prices at a given time. Does not know: how usage was obta
 from __future__ import annotations
 
 import datetime as dt
+import math
+import os
 import threading
 from collections import deque
 from dataclasses import asdict, dataclass
@@ -169,3 +171,21 @@ def ledger_rows(session: Session) -> list[dict[str, Any]]:
         }
         for entry in session.attempts
     ]
+
+
+def budget_for(mode: str, budget_usd: float | None = None) -> float | None:
+    """The budget of a mode (USD): the one given, else BUDGET_USD for live mode, else none.
+
+    `BudgetError` where live mode has none, or it is not a sum above zero.
+    """
+    given = os.environ.get("BUDGET_USD", "") if mode == "live" else ""
+    if budget_usd is None and given:
+        try:
+            budget_usd = float(given)
+        except ValueError:
+            raise BudgetError(f"BUDGET_USD is {given!r}: set a number such as 1.50") from None
+    if budget_usd is None and mode == "live":
+        raise BudgetError("live mode spends money: pass budget_usd=… or set BUDGET_USD")
+    if budget_usd is not None and not (math.isfinite(budget_usd) and budget_usd > 0):
+        raise BudgetError(f"a budget is a sum above zero in USD, got {budget_usd}")
+    return budget_usd

@@ -7,25 +7,32 @@ Wires the parts together and answers whole. Does not know streaming: `StreamingR
 from __future__ import annotations
 
 import asyncio
-import math
-import os
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from routerlab import billing, tokens
 from routerlab.attempts import Biller, all_failed, total_usage
-from routerlab.billing import Session
+from routerlab.billing import Session, budget_for
 from routerlab.blas import one_thread
 from routerlab.breaker import CircuitBreaker
-from routerlab.cache import SemanticCache
-from routerlab.cache.calibration import CALIBRATION_FILE, calibrated_threshold
+from routerlab.cache import Judge, SemanticCache
+from routerlab.cache.calibration import DEFAULT_MAX_FALSE_HIT_RATE, open_cache
 from routerlab.catalog import Catalog, load_catalog
 from routerlab.classifier import DEFAULT_MODEL_DIR, Classifier, load_classifier
 from routerlab.embedding import Embedder, MiniLMEmbedder
-from routerlab.errors import BudgetError, MissingKey, ProviderError, UnknownModel
+from routerlab.errors import (
+    MissingKey,
+    ProviderError,
+    RouterLabError,
+    UnknownModel,
+)
+from routerlab.flight import Flights
+from routerlab.judge import cheapest_judge
 from routerlab.pipeline import Pipeline, Routed
 from routerlab.policies import Policy, TierPolicy
 from routerlab.providers import Answer, ChatRequest, Deadlines, Endpoints, ProviderHub
@@ -40,7 +47,10 @@ class LLMRouter:
     With no argument it routes offline, and answers come from the local simulated providers.
     `mode`: `simulated`, `replayed` or `live`; live needs keys and a budget in USD (`budget_usd`
     or BUDGET_USD). `endpoints` takes the place of the mode's own. `cache`: a `SemanticCache`, a
-    URL (`memory://`, `sqlite:///file`), or None for no cache. Answers are shared within a `tenant`.
+    URL (`memory://`, `sqlite:///file`, `qdrant://host`), or None for no cache. Of all look-ups
+    `max_false_hit_rate` may be answered wrongly from it: the threshold holds that as it was
+    calibrated; with a `judge` (an object, or "model" for a cheap model of the catalog, paid from
+    the budget) it follows a running, audited bound. Answers are shared within a `tenant`.
     `model_dir`: where classifier and cache calibration lie. Routers that are given one `session`
     share its budget.
     """
@@ -57,6 +67,8 @@ class LLMRouter:
         model_dir: Path = DEFAULT_MODEL_DIR,
         policy: Policy | None = None,
         cache: SemanticCache | str | None = "memory://",
+        max_false_hit_rate: float = DEFAULT_MAX_FALSE_HIT_RATE,
+        judge: Judge | Literal["model"] | None = None,
         tenant: str = "default",
         max_output_tokens: int = 2048,
         deadlines: Deadlines | None = None,
@@ -74,14 +86,22 @@ class LLMRouter:
         self.breaker = CircuitBreaker()
         self.tenant = tenant
         self.max_output_tokens = max_output_tokens
+        if judge == "model":
+            judge = cheapest_judge(self.hub, self.biller, self.catalog)
+        self.judge = judge
         if isinstance(cache, str):
-            calibration = model_dir / CALIBRATION_FILE
-            cache = SemanticCache(
-                cache, threshold=calibrated_threshold(self.embedder.id, calibration)
+            cache = open_cache(
+                cache,
+                embedder_id=self.embedder.id,
+                model_dir=model_dir,
+                max_false_hit_rate=max_false_hit_rate,
+                audited=judge is not None,
             )
         self.cache = cache
         self._classifier = classifier
         self._model_dir = model_dir
+        self._flights: Flights[Completion] = Flights()
+        self._audits: set[asyncio.Task[None]] = set()
 
     @cached_property
     def pipeline(self) -> Pipeline:
@@ -126,32 +146,69 @@ class LLMRouter:
     async def complete(self, query: Query, system_prompt: str | None = None) -> Completion:
         """Answer a query: from the cache, else by the chosen model or its fallbacks.
 
+        Equal queries at the same time, of any task or thread, share one call and its bill.
         `ProviderError` where no model answered; every attempt's cost is in `cost_usd`.
         """
         started = time.perf_counter()
         routed = await self.route(query, system_prompt)
-        decision = routed.decision
+        self.audit(routed)
+        if routed.decision.cache.hit:
+            return self._completion(routed.decision, started)
+        # Without a cache each is meant to be asked: a key that nothing else equals.
+        key = routed.key if self.cache is not None else object()
+        flying = self._flights.join(key, lambda: self._answered(routed, started))
+        async with aclosing(flying):
+            async for completion, joined in flying:
+                if not joined:
+                    return completion
+                # The bill is the first asker's; decision and time are one's own.
+                return replace(
+                    completion,
+                    cost_usd=0.0,
+                    attempts=(),
+                    decision=routed.decision,
+                    total_ms=(time.perf_counter() - started) * 1e3,
+                    shared=True,
+                )
+        raise RouterLabError("a call ended without an answer: please report this")
+
+    async def _answered(self, routed: Routed, started: float) -> AsyncGenerator[Completion]:
+        late = self.late_hit(routed)
+        if late is not None:
+            yield self._completion(late, started)
+            return
         attempts: list[Attempt] = []
-        text = decision.cache.answer or ""
-        end_state: EndState = "complete"
-        if not decision.cache.hit:
-            answer = await self._answer(routed, attempts)
-            text, end_state = answer.text, answer.end_state
-            if end_state == "complete":
-                self.remember(routed, text, attempts[-1])
+        answer = await self._answer(routed, attempts)
+        if answer.end_state == "complete":
+            self.remember(routed, answer.text, attempts[-1])
+        yield self._completion(routed.decision, started, answer, attempts)
+
+    def _completion(
+        self,
+        decision: RouteDecision,
+        started: float,
+        answer: Answer | None = None,
+        attempts: Sequence[Attempt] = (),
+    ) -> Completion:
+        told = attempts[-1] if attempts else decision
         return Completion(
-            text=text,
-            model=attempts[-1].model if attempts else decision.model,
-            provider=attempts[-1].provider if attempts else decision.provider,
+            text=answer.text if answer else decision.cache.answer or "",
+            model=told.model,
+            provider=told.provider,
             usage=total_usage(attempts),
             cost_usd=sum(attempt.cost_usd for attempt in attempts),
             total_ms=(time.perf_counter() - started) * 1e3,
-            end_state=end_state,
+            end_state=answer.end_state if answer else "complete",
             cached=decision.cache.hit,
             mode=self.mode,
             decision=decision,
             attempts=tuple(attempts),
         )
+
+    def late_hit(self, routed: Routed) -> RouteDecision | None:
+        """The decision of a query whose answer was stored between its look-up and its turn."""
+        found = self.cache.peek(routed.key) if self.cache is not None else None
+        return replace(routed.decision, cache=found) if found is not None else None
 
     def requests(self, routed: Routed) -> list[ChatRequest]:
         """The calls to try for a query, in order; providers that keep failing come last."""
@@ -182,8 +239,26 @@ class LLMRouter:
                 provider=answered.provider,
             )
 
+    def audit(self, routed: Routed) -> None:
+        """Let the judge look, in the background, at a decision that the cache wants audited."""
+        asked = routed.decision.cache.audit
+        if self.judge is None or self.cache is None or asked is None:
+            return
+        judge, cache = self.judge, self.cache
+
+        async def ask() -> None:
+            verdict = await judge.same_answer(asked.asked, asked.source, asked.answer)
+            if verdict is not None:
+                cache.judged(asked, verdict)
+
+        task = asyncio.get_running_loop().create_task(ask())
+        self._audits.add(task)
+        task.add_done_callback(self._audits.discard)
+
     async def aclose(self) -> None:
-        """Close connections and cache."""
+        """Wait for audits, then close connections and cache."""
+        loop = asyncio.get_running_loop()
+        await asyncio.gather(*(task for task in self._audits if task.get_loop() is loop))
         await self.hub.close()
         if self.cache is not None:
             self.cache.close()
@@ -230,21 +305,3 @@ class LLMRouter:
                 )
                 self.note_outcome(request, end_state, failed)
         raise all_failed(errors)
-
-
-def budget_for(mode: str, budget_usd: float | None = None) -> float | None:
-    """The budget of a mode (USD): the one given, else BUDGET_USD for live mode, else none.
-
-    `BudgetError` where live mode has none, or it is not a sum above zero.
-    """
-    given = os.environ.get("BUDGET_USD", "") if mode == "live" else ""
-    if budget_usd is None and given:
-        try:
-            budget_usd = float(given)
-        except ValueError:
-            raise BudgetError(f"BUDGET_USD is {given!r}: set a number such as 1.50") from None
-    if budget_usd is None and mode == "live":
-        raise BudgetError("live mode spends money: pass budget_usd=… or set BUDGET_USD")
-    if budget_usd is not None and not (math.isfinite(budget_usd) and budget_usd > 0):
-        raise BudgetError(f"a budget is a sum above zero in USD, got {budget_usd}")
-    return budget_usd

@@ -89,6 +89,7 @@ class StreamingRouter:
             raise RouterLabError(f"on_interrupt is {on_interrupt!r}: use 'stop' or 'restart'")
         started = time.perf_counter()
         run = _Run(started, await self.router.route(query, system_prompt))
+        self.router.audit(run.routed)
         if run.routed.decision.cache.hit:
             for chunk in self._from_cache(run):
                 yield chunk
@@ -152,6 +153,12 @@ class StreamingRouter:
 
     async def _answer(self, run: _Run, on_interrupt: OnInterrupt) -> AsyncGenerator[StreamChunk]:
         router = self.router
+        late = router.late_hit(run.routed)
+        if late is not None:
+            run.routed = replace(run.routed, decision=late)
+            for chunk in self._from_cache(run):
+                yield chunk
+            return
         for request in router.requests(run.routed):
             if run.parts:
                 yield StreamChunk("", kind="restart")

@@ -55,8 +55,23 @@ class CostEstimate:
 
 
 @dataclass(frozen=True)
+class Audit:
+    """A cache decision to be judged: is `answer`, stored for `source`, right for `asked` too?"""
+
+    asked: str
+    source: str
+    answer: str = field(repr=False)
+    score: float
+
+
+@dataclass(frozen=True)
 class CacheResult:
-    """What the cache said. `score` and `threshold` are cosines; `age_s` is seconds since stored."""
+    """What the cache said. `age_s` is seconds since the answer was stored.
+
+    `score`: probability that the answer serves, by the cache's verifier (the cosine where it has
+    none); of a miss, the best candidate's. `threshold`: least score to be served. `audit`: set
+    where the decision is to be judged.
+    """
 
     status: CacheStatus
     entry_id: int | None = None
@@ -66,8 +81,10 @@ class CacheResult:
     provider: str | None = None
     score: float | None = None
     threshold: float | None = None
+    cosine: float | None = None
     source_query: str | None = None
     age_s: float | None = None
+    audit: Audit | None = field(default=None, repr=False)
 
     @property
     def hit(self) -> bool:
@@ -102,7 +119,7 @@ class RouteDecision:
     def _rows(self) -> list[tuple[str, str]]:
         shares = ", ".join(f"{t} {p:.0%}" for t, p in self.probabilities.items())
         cache: str = self.cache.status
-        if self.cache.score is not None:
+        if self.cache.hit and self.cache.score is not None:
             cache += f" (score {self.cache.score:.3f}, of: {_short(self.cache.source_query or '')})"
         count = self.input_tokens
         return [
@@ -174,7 +191,10 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Completion:
-    """An answer with its bill. Times in milliseconds; `cost_usd` covers every attempt."""
+    """An answer with its bill. Times in milliseconds; `cost_usd` covers every attempt.
+
+    `shared`: an equal query in flight got the answer and the bill, so the cost is 0 here.
+    """
 
     text: str
     model: str
@@ -187,6 +207,7 @@ class Completion:
     mode: Mode
     decision: RouteDecision
     attempts: tuple[Attempt, ...] = ()
+    shared: bool = False
 
     def __str__(self) -> str:
         return self.text

@@ -1,46 +1,87 @@
-"""The cache threshold that notebook 03 calibrated, as a small file that the router reads.
+"""What notebook 03 calibrated, as two small files, and a cache made of them.
 
-Does not know: how it was calibrated (`lab.calibration`).
+Does not know: how it was calibrated (`lab.cachefit`).
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from routerlab.cache import DEFAULT_THRESHOLD
+from routerlab.cache import SemanticCache
+from routerlab.cache.controller import ThresholdController
+from routerlab.cache.verifier import VERIFIER_FILE, load_verifier
 from routerlab.errors import CacheFileError
 from routerlab.files import write_json
 
 CALIBRATION_FILE = "cache_calibration.json"
+DEFAULT_MAX_FALSE_HIT_RATE = 0.01
 
 
 @dataclass(frozen=True)
 class CacheCalibration:
-    """A cosine threshold, the embedding it holds for, and the false-hit bound it was set to."""
+    """Thresholds on the verifier's score by the false-hit rate that each is to hold.
 
-    threshold: float
+    `near_miss_share`: the share of near misses in the traffic that the rates were set for.
+    """
+
+    thresholds: Mapping[str, float]
     embedder_id: str
-    max_false_hit_rate: float
+    near_miss_share: float
+
+    def threshold(self, max_false_hit_rate: float) -> float | None:
+        """The threshold of the highest calibrated rate that is not above the one asked for."""
+        fitting = [float(rate) for rate in self.thresholds if float(rate) <= max_false_hit_rate]
+        return self.thresholds[f"{max(fitting):g}"] if fitting else None
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
         write_json(path, asdict(self))
 
 
-def calibrated_threshold(embedder_id: str, path: Path) -> float:
-    """The calibrated threshold; the conservative default where none fits this embedding.
+def load_calibration(path: Path, embedder_id: str) -> CacheCalibration | None:
+    """The stored calibration; None where there is none or it is of another embedding.
 
     `CacheFileError` where the file is there but cannot be read.
     """
     if not path.exists():
-        return DEFAULT_THRESHOLD
+        return None
     try:
         found = CacheCalibration(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        rates = [float(rate) for rate in found.thresholds]
+        if not rates or not all(isinstance(t, float) for t in found.thresholds.values()):
+            raise ValueError("no thresholds")
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise CacheFileError(
             f"{path} is not a cache calibration: run notebooks/03_calibrate_cache.ipynb, or "
-            "delete the file to use the conservative default"
+            "delete the file to match by a conservative cosine"
         ) from error
-    return found.threshold if found.embedder_id == embedder_id else DEFAULT_THRESHOLD
+    return found if found.embedder_id == embedder_id else None
+
+
+def open_cache(
+    url: str,
+    *,
+    embedder_id: str,
+    model_dir: Path,
+    max_false_hit_rate: float = DEFAULT_MAX_FALSE_HIT_RATE,
+    audited: bool = False,
+) -> SemanticCache:
+    """A cache with the calibrated verifier and threshold; by a high cosine where there are none.
+
+    `audited`: a judge will be asked, so the threshold may move. A rate below every calibrated one
+    closes the semantic layer until audits open it.
+    """
+    verifier = load_verifier(model_dir / VERIFIER_FILE, embedder_id)
+    calibration = load_calibration(model_dir / CALIBRATION_FILE, embedder_id)
+    if verifier is None or calibration is None:
+        return SemanticCache(url)
+    threshold = calibration.threshold(max_false_hit_rate)
+    controller = ThresholdController(
+        float("inf") if threshold is None else threshold,
+        max_false_hit_rate=max_false_hit_rate,
+        audited=audited,
+    )
+    return SemanticCache(url, verifier=verifier, controller=controller)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 
+from routerlab.cache.index import ScopedIndex
 from routerlab.cache.stores import Entry
 from routerlab.embedding import Vectors
 from routerlab.errors import CacheFileError
@@ -42,7 +43,9 @@ class SQLiteStore:
     def __init__(self, path: str) -> None:
         self.path = path
         self._data_version = -1
-        self._added = True
+        self._last_id = 0
+        self._index = ScopedIndex()
+        self._touched: dict[int, None] = {}
         with self._errors():
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             Path(path).touch(mode=0o600)
@@ -87,8 +90,13 @@ class SQLiteStore:
             ) from error
 
     def add(self, entry: Entry) -> int:
-        """See `Store`."""
-        with self._errors():
+        """See `Store`. One transaction: a killed process leaves the old entry or the new."""
+        with self._errors(), self._transaction():
+            self._write_touched()
+            replaced = self._db.execute(
+                "DELETE FROM entry WHERE scope = ? AND text = ? RETURNING id",
+                (entry.scope, entry.text),
+            ).fetchall()
             cursor = self._db.execute(
                 "INSERT INTO entry "
                 "(scope, text, answer, tier, model, provider, created, used, vector) "
@@ -104,16 +112,73 @@ class SQLiteStore:
                     entry.vector.astype("<f4").tobytes(),
                 ),
             )
-        self._added = True
-        return int(cursor.lastrowid or 0)
+        entry_id = int(cursor.lastrowid or 0)
+        for (old,) in replaced:
+            self._index.remove(old)
+        if entry_id == self._last_id + 1:
+            self._take(entry_id, entry.scope, entry.vector)
+        else:  # another process wrote in between: its entries are read first
+            self._data_version = -1
+        return entry_id
 
-    def get(self, entry_id: int) -> Entry | None:
-        """See `Store`."""
-        return self._one("WHERE id = ?", entry_id)
-
-    def find_exact(self, scope: str, text: str) -> Entry | None:
+    def find(self, scope: str, text: str) -> Entry | None:
         """See `Store`."""
         return self._one("WHERE scope = ? AND text = ? ORDER BY id DESC", scope, text)
+
+    def nearest(
+        self, scope: str, vector: Vectors, at_least: float, count: int
+    ) -> Sequence[tuple[Entry, float]]:
+        """See `Store`."""
+        self._read_new()
+        found: list[tuple[Entry, float]] = []
+        for entry_id, cosine in self._index.nearest(scope, vector, at_least):
+            if len(found) == count:
+                break
+            entry = self._one("WHERE id = ?", entry_id)
+            if entry is None:  # removed by another process
+                self._index.remove(entry_id)
+            else:
+                found.append((entry, cosine))
+        return found
+
+    def touch(self, entry_id: int) -> None:
+        """See `Store`. Written with the next entry, so that a hit writes nothing."""
+        self._touched.pop(entry_id, None)
+        self._touched[entry_id] = None
+
+    def remove(self, entry_id: int) -> bool:
+        """See `Store`."""
+        self._index.remove(entry_id)
+        with self._errors():
+            return self._db.execute("DELETE FROM entry WHERE id = ?", (entry_id,)).rowcount > 0
+
+    def evict(self, keep: int) -> int:
+        """See `Store`."""
+        self._read_new()
+        if len(self._index) <= keep or (excess := self.count() - keep) <= 0:
+            return 0
+        with self._errors(), self._transaction():
+            self._write_touched()
+            rows = self._db.execute(
+                "DELETE FROM entry WHERE id IN (SELECT id FROM entry ORDER BY used LIMIT ?) "
+                "RETURNING id",
+                (excess,),
+            ).fetchall()
+        for (entry_id,) in rows:
+            self._index.remove(entry_id)
+        return len(rows)
+
+    def count(self) -> int:
+        """See `Store`."""
+        with self._errors():
+            (entries,) = self._db.execute("SELECT count(*) FROM entry").fetchone()
+        return int(entries)
+
+    def close(self) -> None:
+        """See `Store`."""
+        with suppress(CacheFileError), self._errors(), self._transaction():
+            self._write_touched()
+        self._db.close()
 
     def _one(self, where: str, *values: object) -> Entry | None:
         with self._errors():
@@ -125,57 +190,38 @@ class SQLiteStore:
         fields = dict(zip(_NAMES, row, strict=True))
         return Entry(**{**fields, "vector": _vector(fields["vector"])})
 
-    def vectors_after(self, entry_id: int) -> Sequence[tuple[int, str, Vectors]]:
-        """See `Store`. Reads the table only where this or another process has written."""
+    def _read_new(self) -> None:
+        """Take in what other processes added, where any has written since."""
         with self._errors():
             (version,) = self._db.execute("PRAGMA data_version").fetchone()
-            if version == self._data_version and not self._added:
-                return []
-            rows = self._db.execute(
-                "SELECT id, scope, vector FROM entry WHERE id > ? ORDER BY id", (entry_id,)
-            ).fetchall()
-        self._data_version, self._added = version, False
-        return [(row_id, scope, _vector(blob)) for row_id, scope, blob in rows]
+            if version == self._data_version:
+                return
+            for entry_id, scope, blob in self._db.execute(
+                "SELECT id, scope, vector FROM entry WHERE id > ? ORDER BY id", (self._last_id,)
+            ):
+                self._take(entry_id, scope, _vector(blob))
+        self._data_version = version
 
-    def touch(self, entry_id: int) -> None:
-        """See `Store`."""
-        with self._errors():
-            self._db.execute(
-                "UPDATE entry SET used = (SELECT max(used) + 1 FROM entry) WHERE id = ?",
-                (entry_id,),
-            )
+    def _take(self, entry_id: int, scope: str, vector: Vectors) -> None:
+        self._index.add(scope, entry_id, vector)
+        self._last_id = entry_id
 
-    def remove(self, entry_id: int) -> bool:
-        """See `Store`."""
-        with self._errors():
-            return self._db.execute("DELETE FROM entry WHERE id = ?", (entry_id,)).rowcount > 0
+    def _write_touched(self) -> None:
+        self._db.executemany(
+            "UPDATE entry SET used = (SELECT max(used) + 1 FROM entry) WHERE id = ?",
+            [(entry_id,) for entry_id in self._touched],
+        )
+        self._touched.clear()
 
-    def remove_exact(self, scope: str, text: str) -> Sequence[int]:
-        """See `Store`."""
-        with self._errors():
-            rows = self._db.execute(
-                "DELETE FROM entry WHERE scope = ? AND text = ? RETURNING id", (scope, text)
-            ).fetchall()
-        return [row_id for (row_id,) in rows]
-
-    def evict(self, count: int) -> Sequence[tuple[str, int]]:
-        """See `Store`."""
-        with self._errors():
-            return self._db.execute(
-                "DELETE FROM entry WHERE id IN (SELECT id FROM entry ORDER BY used LIMIT ?) "
-                "RETURNING scope, id",
-                (count,),
-            ).fetchall()
-
-    def count(self) -> int:
-        """See `Store`."""
-        with self._errors():
-            (entries,) = self._db.execute("SELECT count(*) FROM entry").fetchone()
-        return int(entries)
-
-    def close(self) -> None:
-        """See `Store`."""
-        self._db.close()
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
 
 
 def _vector(blob: bytes) -> Vectors:

@@ -1,15 +1,17 @@
 """Where cache entries live: the `Store` protocol, a store in memory, and the choice by URL.
 
-Does not know: similarity, thresholds, expiry.
+Does not know: whether two texts ask the same, thresholds, expiry.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from routerlab.cache.index import ScopedIndex
 from routerlab.embedding import Vectors
 from routerlab.errors import CacheFileError
 
@@ -30,31 +32,30 @@ class Entry:
 
 
 class Store(Protocol):
-    """Entries by id, and by scope and text. Ids only grow."""
+    """Entries by id, by scope and text, and by nearness within a scope. Ids only grow."""
 
     def add(self, entry: Entry) -> int:
-        """Store an entry under a new id (its own is ignored); durable once this returns."""
+        """Store an entry under a new id (its own is ignored), in place of one of the same text.
 
-    def get(self, entry_id: int) -> Entry | None:
-        """An entry, or None."""
+        Durable once this returns.
+        """
 
-    def find_exact(self, scope: str, text: str) -> Entry | None:
+    def find(self, scope: str, text: str) -> Entry | None:
         """The entry of that very text."""
 
-    def vectors_after(self, entry_id: int) -> Sequence[tuple[int, str, Vectors]]:
-        """Id, scope and vector of entries newer than an id, oldest first."""
+    def nearest(
+        self, scope: str, vector: Vectors, at_least: float, count: int
+    ) -> Sequence[tuple[Entry, float]]:
+        """Up to `count` entries of a scope with their cosine, nearest first, from `at_least` on."""
 
     def touch(self, entry_id: int) -> None:
-        """Note that an entry was used."""
+        """Note that an entry was used; may be lost in a crash."""
 
     def remove(self, entry_id: int) -> bool:
         """Remove an entry; False where there was none."""
 
-    def remove_exact(self, scope: str, text: str) -> Sequence[int]:
-        """Remove the entries of that very text; their ids."""
-
-    def evict(self, count: int) -> Sequence[tuple[str, int]]:
-        """Remove the least recently used entries; scope and id of each."""
+    def evict(self, keep: int) -> int:
+        """Remove the least recently used beyond `keep` entries; how many."""
 
     def count(self) -> int:
         """How many entries there are."""
@@ -69,63 +70,50 @@ class MemoryStore:
     def __init__(self) -> None:
         self._entries: OrderedDict[int, Entry] = OrderedDict()
         self._by_text: dict[tuple[str, str], int] = {}
-        self._new: list[int] = []
-        self._next = 1
+        self._index = ScopedIndex()
+        self._ids = itertools.count(1)
 
     def add(self, entry: Entry) -> int:
         """See `Store`."""
-        entry_id, self._next = self._next, self._next + 1
+        replaced = self._by_text.get((entry.scope, entry.text))
+        if replaced is not None:
+            self.remove(replaced)
+        entry_id = next(self._ids)
         self._entries[entry_id] = replace(entry, id=entry_id)
         self._by_text[entry.scope, entry.text] = entry_id
-        self._new.append(entry_id)
+        self._index.add(entry.scope, entry_id, entry.vector)
         return entry_id
 
-    def get(self, entry_id: int) -> Entry | None:
-        """See `Store`."""
-        return self._entries.get(entry_id)
-
-    def find_exact(self, scope: str, text: str) -> Entry | None:
+    def find(self, scope: str, text: str) -> Entry | None:
         """See `Store`."""
         entry_id = self._by_text.get((scope, text))
         return None if entry_id is None else self._entries[entry_id]
 
-    def vectors_after(self, entry_id: int) -> Sequence[tuple[int, str, Vectors]]:
-        """See `Store`. One reader: ids handed out once are not kept in the list of new ones."""
-        new, self._new = self._new, []
-        found = (self._entries[i] for i in new if i > entry_id and i in self._entries)
-        return [(e.id, e.scope, e.vector) for e in found]
+    def nearest(
+        self, scope: str, vector: Vectors, at_least: float, count: int
+    ) -> Sequence[tuple[Entry, float]]:
+        """See `Store`."""
+        near = self._index.nearest(scope, vector, at_least)
+        return [(self._entries[entry_id], cosine) for entry_id, cosine in near[:count]]
 
     def touch(self, entry_id: int) -> None:
         """See `Store`."""
-        self._entries.move_to_end(entry_id)
+        if entry_id in self._entries:
+            self._entries.move_to_end(entry_id)
 
     def remove(self, entry_id: int) -> bool:
         """See `Store`."""
         entry = self._entries.pop(entry_id, None)
         if entry is None:
             return False
-        if self._by_text.get((entry.scope, entry.text)) == entry_id:
-            del self._by_text[entry.scope, entry.text]
+        del self._by_text[entry.scope, entry.text]
+        self._index.remove(entry_id)
         return True
 
-    def remove_exact(self, scope: str, text: str) -> Sequence[int]:
+    def evict(self, keep: int) -> int:
         """See `Store`."""
-        entry_id = self._by_text.get((scope, text))
-        if entry_id is None:
-            return []
-        self.remove(entry_id)
-        return [entry_id]
-
-    def evict(self, count: int) -> Sequence[tuple[str, int]]:
-        """See `Store`."""
-        oldest = list(self._oldest(count))
-        for _, entry_id in oldest:
-            self.remove(entry_id)
-        return oldest
-
-    def _oldest(self, count: int) -> Iterator[tuple[str, int]]:
-        for entry, _ in zip(self._entries.values(), range(count), strict=False):
-            yield entry.scope, entry.id
+        oldest = list(itertools.islice(self._entries, max(0, len(self._entries) - keep)))
+        return sum(self.remove(entry_id) for entry_id in oldest)
 
     def count(self) -> int:
         """See `Store`."""
@@ -136,11 +124,20 @@ class MemoryStore:
 
 
 def open_store(url: str) -> Store:
-    """The store of a URL: `memory://` or `sqlite:///path`; `CacheFileError` for any other."""
+    """The store of a URL: `memory://`, `sqlite:///path` or `qdrant://host:port`.
+
+    `CacheFileError` for any other. Qdrant needs the optional extra `routerlab[qdrant]`.
+    """
     if url == "memory://":
         return MemoryStore()
     if url.startswith("sqlite:///"):
         from routerlab.cache.sqlite import SQLiteStore
 
         return SQLiteStore(url.removeprefix("sqlite:///"))
-    raise CacheFileError(f"unknown cache URL {url!r}: use memory:// or sqlite:///path/to/file")
+    if url.startswith(("qdrant://", "qdrants://")):
+        from routerlab.cache.qdrant import open_qdrant
+
+        return open_qdrant(url)
+    raise CacheFileError(
+        f"unknown cache URL {url!r}: use memory://, sqlite:///path/to/file or qdrant://host:6333"
+    )

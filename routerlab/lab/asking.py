@@ -1,4 +1,4 @@
-"""One structured question on the rubric to one model, billed; who can be asked.
+"""One structured question on the rubric to one model; who can be asked, at what cost.
 
 Does not know: what is asked, or what is made of the answer.
 """
@@ -13,10 +13,9 @@ from routerlab import billing, tokens
 from routerlab.catalog import Catalog, ModelSpec
 from routerlab.errors import MissingKey
 from routerlab.files import DATA_DIR
-from routerlab.providers import Answer, ChatRequest
+from routerlab.providers import ChatRequest
 from routerlab.providers.endpoints import Endpoints
 from routerlab.query import Message
-from routerlab.router import LLMRouter
 from routerlab.types import CostEstimate
 
 RUBRIC_FILE = DATA_DIR / "complexity-rubric.md"
@@ -35,23 +34,6 @@ def rubric_request(
         max_output_tokens=most_tokens,
         json_schema=schema,
     )
-
-
-async def ask(router: LLMRouter, request: ChatRequest) -> Answer:
-    """The whole answer; `BudgetError` before the call where it could pass the session's budget."""
-    reserved = router.biller.reserve(request)
-    answer = None
-    try:
-        answer = await router.hub.provider(request.model).complete(request)
-        return answer
-    finally:
-        router.biller.settle(
-            request,
-            reserved,
-            answer.end_state if answer else "error",
-            answer.usage if answer else None,
-            answer.text if answer else "",
-        )
 
 
 def total_estimate(requests: Iterable[ChatRequest], output_tokens: int) -> CostEstimate:

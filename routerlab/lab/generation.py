@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from routerlab.catalog import Catalog
 from routerlab.errors import DataError
-from routerlab.lab.asking import ask, rubric_request, total_estimate
+from routerlab.judge import ask
+from routerlab.lab.asking import rubric_request, total_estimate
 from routerlab.lab.queries import QUERIES_A_TIER, LabelledQuery
 from routerlab.providers import ChatRequest
 from routerlab.router import LLMRouter
@@ -62,7 +63,7 @@ async def generate_benchmark(router: LLMRouter, model: str) -> tuple[LabelledQue
     """Ask for every tier's queries; `DataError` where an answer is not what was asked for."""
     found: list[LabelledQuery] = []
     for tier in tqdm(TIERS, desc="generating", unit="tier"):
-        answer = await ask(router, _request(router.catalog, model, tier))
+        answer = await ask(router.hub, router.biller, _request(router.catalog, model, tier))
         found += _parsed(answer.text, tier)
     return tuple(found)
 

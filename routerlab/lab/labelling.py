@@ -16,7 +16,8 @@ from tqdm.auto import tqdm
 
 from routerlab.catalog import Catalog
 from routerlab.errors import DataError
-from routerlab.lab.asking import ask, model_at_hand, rubric_request, total_estimate
+from routerlab.judge import ask
+from routerlab.lab.asking import model_at_hand, rubric_request, total_estimate
 from routerlab.lab.fitting import Features
 from routerlab.providers import ChatRequest
 from routerlab.router import LLMRouter
@@ -59,7 +60,7 @@ async def label(router: LLMRouter, model: str, texts: Sequence[str]) -> list[Tie
 
         async def one(text: str) -> Tier:
             async with gate:
-                answer = await ask(router, _request(router.catalog, model, text))
+                answer = await ask(router.hub, router.biller, _request(router.catalog, model, text))
             bar.update()
             return _parsed(answer.text)
 
