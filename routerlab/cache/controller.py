@@ -20,14 +20,22 @@ from numpy.typing import NDArray
 LEAST_VERDICTS = 300
 """The offline threshold holds until this many decisions were judged."""
 HIT_AUDITS = 0.05
-"""Share of hits that are judged: each costs a judgement that served nobody."""
+"""Share of hits that are judged in the long run: each costs a judgement that served nobody."""
+EARLY_HIT_AUDITS = 0.2
+"""The same until `MOST_VERDICTS` are in: few verdicts make a loose bound, so few hits."""
 NEAR_HIT_AUDITS = 0.5
 """Share of the misses just below the threshold that are judged, to learn where it may go."""
-JUDGED_SHARE = 0.15
-"""Look-ups with a score among this top share of recent ones are worth judging at all."""
+FIRST_JUDGED = 0.15
+"""Until there are verdicts, this top share of the scores of recent look-ups is judged."""
+LEAST_JUDGED = 0.1
+"""Later on, at least this top share."""
+MOST_SERVED = 0.7
+"""Share of look-ups beyond which the threshold never reaches."""
 WINDOW = 4_000
 """Look-ups that count; older ones say little about a cache that has filled since."""
 MOST_VERDICTS = 1_500
+TOP_BAND = 0.01
+"""Share of look-ups in the band of the highest scores."""
 BANDS = 8
 """Bands of score in which the share of wrong answers is taken to be even."""
 CONFIDENCE = 0.95
@@ -95,7 +103,8 @@ class ThresholdController:
         if self.verdicts < LEAST_VERDICTS:
             rate = 1.0 if hit or score >= self._floor else 0.0
         else:
-            rate = HIT_AUDITS if hit else NEAR_HIT_AUDITS if score >= self._floor else 0.0
+            of_hits = EARLY_HIT_AUDITS if self.verdicts < MOST_VERDICTS else HIT_AUDITS
+            rate = of_hits if hit else NEAR_HIT_AUDITS if score >= self._floor else 0.0
         return Decision(hit, audit=self._random.random() < rate)
 
     def learn(self, score: float, right: bool) -> None:
@@ -115,11 +124,10 @@ class ThresholdController:
 
     def _update(self) -> None:
         scores = np.sort(np.array(self._scores))[::-1]
-        top = max(1, int(JUDGED_SHARE * len(scores)))
-        self._floor = float(scores[top - 1])
         if self.verdicts < LEAST_VERDICTS:
+            self._floor = _at_share(scores, FIRST_JUDGED)
             return
-        ranks = (np.geomspace(0.003, JUDGED_SHARE, BANDS) * len(scores)).astype(int)
+        ranks = (np.geomspace(TOP_BAND, MOST_SERVED, BANDS) * len(scores)).astype(int)
         edges = np.unique(scores[np.clip(ranks, 1, len(scores)) - 1])[::-1]
         edges = edges[np.isfinite(edges)]
         if len(edges) == 0:
@@ -127,6 +135,9 @@ class ThresholdController:
         fits = np.flatnonzero(self._bounds(scores, edges) > self.max_false_hit_rate)
         lowest = len(edges) if len(fits) == 0 else int(fits[0])
         self.threshold = float(edges[lowest - 1]) if lowest else np.inf
+        # As many look-ups again below the threshold as above it: where it may go next.
+        served = float((scores >= self.threshold).mean())
+        self._floor = _at_share(scores, min(MOST_SERVED, max(2 * served, LEAST_JUDGED)))
 
     def _bounds(
         self, scores: NDArray[np.float64], edges: NDArray[np.float64]
@@ -149,3 +160,8 @@ class ThresholdController:
             np.cumsum(draws * share, axis=1), CONFIDENCE, axis=0
         )
         return bounds
+
+
+def _at_share(scores: NDArray[np.float64], share: float) -> float:
+    """The score that this share of `scores`, sorted downwards, reaches."""
+    return float(scores[max(1, int(share * len(scores))) - 1])

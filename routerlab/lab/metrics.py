@@ -116,6 +116,16 @@ def share(events: int, n: int) -> Metric:
     return Metric(events / n, float(exact.low), float(exact.high), n)
 
 
+def over_seeds(values: Sequence[float]) -> Metric:
+    """Mean of independent runs, with Student's interval; `n` is the number of runs."""
+    runs = np.asarray(values, dtype=float)
+    mean_, half = float(runs.mean()), 0.0
+    if len(runs) > 1:
+        error = float(runs.std(ddof=1)) / np.sqrt(len(runs))
+        half = float(stats.t.ppf((1 + LEVEL) / 2, len(runs) - 1)) * error
+    return Metric(mean_, mean_ - half, mean_ + half, len(runs))
+
+
 def upper_bound(events: int, n: int, confidence: float = 0.95) -> float:
     """One-sided Clopper-Pearson upper bound of a share; 1 without trials."""
     if n == 0 or events == n:
