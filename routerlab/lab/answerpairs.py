@@ -174,6 +174,33 @@ def drawn(questions: Questions, most: int, seed: int) -> Questions:
     )
 
 
+def as_pairs(questions: Questions) -> list[Pair]:
+    """The labelled pairs, as pairs to learn from; one chain of duplicates is one family."""
+    return [
+        Pair(f"quora {questions.answers[a]}", questions.texts[a], questions.texts[b], same, "quora")
+        for (a, b), same in zip(questions.pairs, questions.same.tolist(), strict=True)
+    ]
+
+
+def some_of(questions: Questions, most: int, seed: int) -> Questions:
+    """Up to `most` questions drawn by seed, in random order, without their pairs."""
+    order = np.random.default_rng(seed).permutation(len(questions.texts))[:most].tolist()
+    texts = [questions.texts[place] for place in order]
+    return Questions(texts, questions.answers[order], [], np.empty(0, dtype=bool))
+
+
+def as_questions(families: Sequence[Family]) -> Questions:
+    """All texts of families: query and paraphrases share an answer, each near miss has its own."""
+    texts: list[str] = []
+    answers: list[int] = []
+    for family in families:
+        good = 1 + len(family.paraphrases)
+        texts += family.texts
+        first = len(answers)
+        answers += [first] * good + list(range(first + good, first + len(family.texts)))
+    return Questions(texts, np.array(answers), [], np.empty(0, dtype=bool))
+
+
 def clinc() -> Questions:
     """CLINC's utterances, all splits: the intent is the answer; each out of scope has its own."""
     data: dict[str, Any] = json.loads(_public("clinc", "data/data_full.json"))

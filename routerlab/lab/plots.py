@@ -6,7 +6,7 @@ the data came about.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -140,46 +140,3 @@ def cost_by_policy(cost: Mapping[str, Any], mode: str) -> tuple[Figure, str]:
     )
     told = "; ".join(f"{label} ${metric['value']:.4f}" for label, metric in named.items())
     return figure, f"Cost of the same traffic by policy: {told}."
-
-
-def cache_threshold(section: Mapping[str, Any], mode: str) -> tuple[Figure, str]:
-    """Hit and false-hit rate by cosine threshold on the test families."""
-    calibration = section["calibration"]
-    curve, threshold = calibration["curve"], section["threshold"]
-    figure = Figure()
-    axes = figure.subplots()
-    series: Sequence[tuple[str, str, str, str]] = (
-        ("hit_rate", "hits", COLOURS[0], LINES[0]),
-        ("false_hit_rate", "false hits", COLOURS[1], LINES[1]),
-        ("false_hit_rate_cosine_only", "false hits, cosine alone", COLOURS[3], LINES[2]),
-    )
-    for key, label, colour, line in series:
-        axes.plot(
-            curve["threshold"], curve[key], color=colour, linestyle=line, linewidth=2, label=label
-        )
-    axes.axvline(threshold, color=GREY, linewidth=1.2)
-    axes.annotate(
-        f"calibrated: {threshold:.3f}",
-        (threshold, 0.97),
-        xycoords=("data", "axes fraction"),
-        xytext=(-6, 0),
-        textcoords="offset points",
-        ha="right",
-        color=GREY,
-    )
-    axes.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
-    axes.set(xlabel="cosine threshold", ylabel="share of look-ups")
-    axes.legend(loc="upper right", bbox_to_anchor=(1, 0.9))
-    tested = calibration["test"]
-    titled(
-        axes,
-        f"Served: {tested['paraphrases_served']['value']:.0%} of paraphrases, "
-        f"{tested['near_misses_served']['value']:.0%} of near misses",
-        f"Look-ups with {calibration['near_miss_share']:.0%} near misses; test families, "
-        f"{tested['hit_rate']['n']} texts, measured; {mode} mode",
-    )
-    return figure, (
-        "Hit rate and false-hit rate of the semantic cache by cosine threshold on families not "
-        f"used to calibrate; at the calibrated threshold of {threshold:.3f} they are "
-        f"{tested['hit_rate']['value']:.1%} and {tested['false_hit_rate']['value']:.1%}."
-    )
