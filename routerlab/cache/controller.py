@@ -25,7 +25,7 @@ EARLY_HIT_AUDITS = 0.2
 """The same until `MOST_VERDICTS` are in: few verdicts make a loose bound, so few hits."""
 NEAR_HIT_AUDITS = 0.5
 """Share of the misses just below the threshold that are judged, to learn where it may go."""
-FIRST_JUDGED = 0.15
+FIRST_JUDGED = 0.25
 """Until there are verdicts, this top share of the scores of recent look-ups is judged."""
 LEAST_JUDGED = 0.1
 """Later on, at least this top share."""

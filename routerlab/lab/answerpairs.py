@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from routerlab.embedding import Vectors
 from routerlab.errors import DataError
 from routerlab.files import DATA_DIR
 from routerlab.lab.datasets import fetch, public_files
@@ -179,6 +180,25 @@ def as_pairs(questions: Questions) -> list[Pair]:
     return [
         Pair(f"quora {questions.answers[a]}", questions.texts[a], questions.texts[b], same, "quora")
         for (a, b), same in zip(questions.pairs, questions.same.tolist(), strict=True)
+    ]
+
+
+def neighbours(questions: Questions, vectors: Vectors, at_least: float = 0.7) -> list[Pair]:
+    """Each question with the one nearest to it, as a cache would meet them, labelled by answer."""
+    cosines = vectors @ vectors.T
+    np.fill_diagonal(cosines, -1.0)
+    nearest = cosines.argmax(axis=1)
+    return [
+        Pair(f"quora {answer}", text, questions.texts[near], bool(alike), "neighbour")
+        for text, answer, near, alike, cosine in zip(
+            questions.texts,
+            questions.answers.tolist(),
+            nearest.tolist(),
+            questions.answers == questions.answers[nearest],
+            cosines.max(axis=1).tolist(),
+            strict=True,
+        )
+        if cosine >= at_least
     ]
 
 

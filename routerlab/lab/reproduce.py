@@ -43,6 +43,16 @@ NOTEBOOKS = (
 )
 SMOKE: Mapping[str, Mapping[str, Any]] = {
     "02_train_classifier": {"train_share": 0.06},
+    "03_calibrate_cache": {
+        "seeds": 2,
+        "quora_train": 300,
+        "quora_pool": 500,
+        "quora_stream": 300,
+        "clinc_pool": 300,
+        "clinc_stream": 200,
+        "family_share": 0.1,
+        "cache_sizes": [500, 2_000],
+    },
     "04_run_benchmark": {
         "requests": 40,
         "overhead_pairs": 2,
