@@ -19,6 +19,7 @@ from routerlab.errors import CacheFileError
 
 APPLICATION_ID = 0x524C4143
 SCHEMA_VERSION = 1
+_FEW = 64
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS entry (
@@ -45,6 +46,7 @@ class SQLiteStore:
         self.path = str(Path(path).absolute())
         self._data_version = -1
         self._last_id = 0
+        self._kept = 0
         self._index = ScopedIndex()
         self._touched: dict[int, None] = {}
         with self._errors():
@@ -207,7 +209,10 @@ class SQLiteStore:
         return Entry(**{**fields, "vector": _vector(fields["vector"])})
 
     def _read_new(self) -> None:
-        """Take in what other processes added, where any has written since."""
+        """Take in what other processes added, where any has written since.
+
+        What they removed leaves the index when found, or at the latest when it has doubled.
+        """
         with self._errors():
             (version,) = self._db.execute("PRAGMA data_version").fetchone()
             if version == self._data_version:
@@ -216,6 +221,11 @@ class SQLiteStore:
                 "SELECT id, scope, vector FROM entry WHERE id > ? ORDER BY id", (self._last_id,)
             ):
                 self._take(entry_id, scope, _vector(blob))
+            if len(self._index) > 2 * self._kept + _FEW:
+                there = {row[0] for row in self._db.execute("SELECT id FROM entry")}
+                for gone in self._index.ids() - there:
+                    self._index.remove(gone)
+                self._kept = len(self._index)
         self._data_version = version
 
     def _take(self, entry_id: int, scope: str, vector: Vectors) -> None:
