@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from routerlab.cache import SemanticCache
+from routerlab.cache import DEFAULT_THRESHOLD, SemanticCache
 from routerlab.cache.controller import ThresholdController
 from routerlab.cache.verifier import VERIFIER_FILE, load_verifier
 from routerlab.errors import CacheFileError
@@ -79,11 +79,11 @@ def open_cache(
     verifier = load_verifier(model_dir / VERIFIER_FILE, embedder_id)
     calibration = load_calibration(model_dir / CALIBRATION_FILE, embedder_id)
     if verifier is None or calibration is None:
-        return SemanticCache(url)
-    threshold = calibration.threshold(max_false_hit_rate)
+        verifier, threshold = None, DEFAULT_THRESHOLD
+    else:
+        calibrated = calibration.threshold(max_false_hit_rate)
+        threshold = float("inf") if calibrated is None else calibrated
     controller = ThresholdController(
-        float("inf") if threshold is None else threshold,
-        max_false_hit_rate=max_false_hit_rate,
-        audited=audited,
+        threshold, max_false_hit_rate=max_false_hit_rate, audited=audited
     )
     return SemanticCache(url, verifier=verifier, controller=controller)
