@@ -14,6 +14,7 @@ from routerlab.errors import BudgetError, ProviderError
 from routerlab.files import sha256_bytes
 from routerlab.providers import Answer, ChatRequest, ProviderHub
 from routerlab.query import Message
+from routerlab.types import EndState
 
 JUDGED_CHARS = 6_000
 """Of each text; what is longer is judged by its beginning."""
@@ -30,15 +31,20 @@ _SYSTEM = (
 async def ask(hub: ProviderHub, biller: Biller, request: ChatRequest) -> Answer:
     """One whole answer of one model, billed; `BudgetError` where it could pass the budget."""
     reserved = biller.reserve(request)
-    answer = None
+    answer: Answer | None = None
+    end_state: EndState = "cancelled"
     try:
         answer = await hub.provider(request.model).complete(request)
+        end_state = answer.end_state
         return answer
+    except ProviderError:
+        end_state = "error"
+        raise
     finally:
         biller.settle(
             request,
             reserved,
-            answer.end_state if answer else "error",
+            end_state,
             answer.usage if answer else None,
             answer.text if answer else "",
         )
