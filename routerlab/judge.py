@@ -5,13 +5,16 @@ Does not know: which decisions are audited, what is made of the verdicts.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from routerlab.attempts import Biller
 from routerlab.catalog import Catalog, ModelSpec
 from routerlab.errors import BudgetError, ProviderError
+from routerlab.files import sha256_bytes
 from routerlab.providers import Answer, ChatRequest, ProviderHub
 from routerlab.query import Message
+from routerlab.types import EndState
 
 JUDGED_CHARS = 6_000
 """Of each text; what is longer is judged by its beginning."""
@@ -28,15 +31,20 @@ _SYSTEM = (
 async def ask(hub: ProviderHub, biller: Biller, request: ChatRequest) -> Answer:
     """One whole answer of one model, billed; `BudgetError` where it could pass the budget."""
     reserved = biller.reserve(request)
-    answer = None
+    answer: Answer | None = None
+    end_state: EndState = "cancelled"
     try:
         answer = await hub.provider(request.model).complete(request)
+        end_state = answer.end_state
         return answer
+    except ProviderError:
+        end_state = "error"
+        raise
     finally:
         biller.settle(
             request,
             reserved,
-            answer.end_state if answer else "error",
+            end_state,
             answer.usage if answer else None,
             answer.text if answer else "",
         )
@@ -52,9 +60,12 @@ class ModelJudge:
 
     async def same_answer(self, asked: str, source: str, answer: str) -> bool | None:
         """The model's verdict; None where it gave none or the budget is spent."""
+        given = {"stored": source, "answer": answer, "new": asked}
+        # A mark that no text can hold, since it follows from them all; the same in every call.
+        seal = sha256_bytes(json.dumps(given).encode())[:12]
         texts = (
-            f"<{name}>\n{text[:JUDGED_CHARS]}\n</{name}>"
-            for name, text in (("stored", source), ("answer", answer), ("new", asked))
+            f"<{name}-{seal}>\n{text[:JUDGED_CHARS]}\n</{name}-{seal}>"
+            for name, text in given.items()
         )
         request = ChatRequest(
             model=self.model,

@@ -25,12 +25,7 @@ from routerlab.cache.calibration import DEFAULT_MAX_FALSE_HIT_RATE, open_cache
 from routerlab.catalog import Catalog, load_catalog
 from routerlab.classifier import DEFAULT_MODEL_DIR, Classifier, load_classifier
 from routerlab.embedding import Embedder, MiniLMEmbedder
-from routerlab.errors import (
-    MissingKey,
-    ProviderError,
-    RouterLabError,
-    UnknownModel,
-)
+from routerlab.errors import MissingKey, ProviderError, RouterLabError, UnknownModel
 from routerlab.flight import Flights
 from routerlab.judge import cheapest_judge
 from routerlab.pipeline import Pipeline, Routed
@@ -256,9 +251,10 @@ class LLMRouter:
         task.add_done_callback(self._audits.discard)
 
     async def aclose(self) -> None:
-        """Wait for audits, then close connections and cache."""
+        """Wait for audits, then close connections and cache; a judge that raises keeps neither."""
         loop = asyncio.get_running_loop()
-        await asyncio.gather(*(task for task in self._audits if task.get_loop() is loop))
+        audits = [task for task in tuple(self._audits) if task.get_loop() is loop]
+        await asyncio.gather(*audits, return_exceptions=True)
         await self.hub.close()
         if self.cache is not None:
             self.cache.close()

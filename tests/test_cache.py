@@ -1,45 +1,19 @@
-"""The cache: layers, scope, expiry, eviction, forgetting, and its file."""
+"""The cache's face: layers, scope, expiry, eviction, forgetting, counts, threads."""
 
-import os
-import sqlite3
-import subprocess
-import sys
 import threading
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from entries import PUT, key, unit
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from routerlab.cache import CacheKey, Scope, SemanticCache
-from routerlab.cache.calibration import CacheCalibration, calibrated_threshold
-from routerlab.cache.sameanswer import is_time_sensitive, may_share_answer
+from routerlab.cache import CacheKey, CacheStats, Scope, SemanticCache
+from routerlab.cache.controller import ThresholdController
+from routerlab.cache.reading import is_time_sensitive
 from routerlab.errors import CacheFileError
 from routerlab.query import Message
-
-PUT = {"tier": "simple", "model": "gpt-6-luna", "provider": "openai"}
-
-
-def scope(**changes) -> Scope:
-    plain = {
-        "tenant": "a",
-        "system_prompt": "",
-        "policy": "tier",
-        "parameters": "",
-        "earlier_turns": (),
-        "embedder_id": "e",
-    }
-    return Scope(**{**plain, **changes})
-
-
-def key(text: str, **changes) -> CacheKey:
-    return CacheKey.of(scope(**changes), text)
-
-
-def unit(*values: float) -> np.ndarray:
-    vector = np.zeros(8, dtype=np.float32)
-    vector[: len(values)] = values
-    return vector / np.linalg.norm(vector)
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -60,15 +34,73 @@ def test_exact_then_semantic_then_miss(cache):
     near = cache.get(key("please, how are tides made?"), unit(1, 0.1))
     far = cache.get(key("who wrote Emma"), unit(0, 1))
     assert (exact.status, exact.answer, exact.entry_id) == ("exact", "by the moon", entry)
+    assert (exact.score, exact.cosine) == (1, 1)
     assert (near.status, near.source_query) == ("semantic", "how are tides made")
-    assert near.score == pytest.approx(1 / np.hypot(1, 0.1), abs=1e-5)
-    assert near.threshold == 0.9
+    assert near.score == near.cosine == pytest.approx(1 / np.hypot(1, 0.1), abs=1e-5)
+    assert near.threshold == cache.threshold == 0.9
     assert near.age_s >= 0
     assert (near.tier, near.model, near.provider) == ("simple", "gpt-6-luna", "openai")
-    assert far.status == "miss"
-    assert not far.hit
+    assert (far.status, far.hit, far.score, far.answer) == ("miss", False, None, None)
     stats = cache.stats()
     assert (stats.entries, stats.exact_hits, stats.semantic_hits, stats.misses) == (1, 1, 1, 1)
+    assert stats.control == cache.controller.describe()
+
+
+def test_a_miss_tells_the_best_candidates_score(cache):
+    cache.put(key("how are tides made"), unit(1), "by the moon", **PUT)
+    missed = cache.get(key("what are tides"), unit(1, 0.8))
+    assert missed.status == "miss"
+    assert missed.score == pytest.approx(1 / np.hypot(1, 0.8), abs=1e-5)
+    assert (missed.threshold, missed.answer, missed.entry_id) == (0.9, None, None)
+
+
+def test_the_nearest_is_served(cache):
+    cache.put(key("first"), unit(1, 0.3), "far", **PUT)
+    cache.put(key("second"), unit(1, 0.1), "near", **PUT)
+    cache.put(key("third"), unit(1, 0.2), "middle", **PUT)
+    assert cache.get(key("asked"), unit(1)).answer == "near"
+
+
+class Half:
+    """A verifier that halves the cosine, but for one pair."""
+
+    def score(self, asked, stored, cosine):
+        return 0.99 if (asked, stored) == ("asked", "same") else cosine / 2
+
+
+def test_the_verifier_has_the_last_word(url):
+    cache = SemanticCache(url, threshold=0.9, verifier=Half())
+    cache.put(key("other"), unit(1), "wrong", **PUT)
+    refused = cache.get(key("asked"), unit(1))
+    assert (refused.status, refused.score) == ("miss", pytest.approx(0.5))
+    cache.put(key("same", tenant="b"), unit(1, 1), "right", **PUT)
+    served = cache.get(key("asked", tenant="b"), unit(1))
+    assert (served.answer, served.score) == ("right", 0.99)
+    assert served.cosine == pytest.approx(np.sqrt(0.5), abs=1e-5)
+
+
+def test_far_candidates_are_not_shown_to_the_verifier(url):
+    class Never:
+        def score(self, asked, stored, cosine):
+            raise AssertionError("below the least cosine")
+
+    cache = SemanticCache(url, threshold=0.9, verifier=Never())
+    cache.put(key("stored"), unit(1), "a", **PUT)
+    assert not cache.get(key("asked"), unit(0.5, 1)).hit
+
+
+def test_an_audited_decision_carries_what_the_judge_needs(url):
+    controller = ThresholdController(0.9, audited=True)
+    cache = SemanticCache(url, controller=controller)
+    cache.put(key("stored"), unit(1), "kept", **PUT)
+    hit = cache.get(key("asked"), unit(1, 0.1))
+    missed = cache.get(key("asked too"), unit(1, 0.7))
+    assert (hit.audit.asked, hit.audit.source, hit.audit.answer) == ("asked", "stored", "kept")
+    assert hit.audit.score == hit.score
+    assert (missed.hit, missed.audit.asked, missed.audit.answer) == (False, "asked too", "kept")
+    assert cache.get(key("stored")).audit is None
+    cache.judged(hit.audit, right=True)
+    assert controller.verdicts == 1
 
 
 OTHER_SCOPES = [
@@ -86,58 +118,60 @@ def test_nothing_crosses_a_scope(cache, changes):
     cache.put(key("same words"), unit(1), "mine", **PUT)
     assert not cache.get(key("same words", **changes)).hit
     assert not cache.get(key("same words", **changes), unit(1)).hit
+    assert cache.peek(key("same words", **changes)) is None
 
 
-texts = st.text(max_size=20)
+# Few letters, quotes and brackets among them: fields that look alike where they are joined.
+words = st.text(alphabet='ab",[]{}:\\é ', max_size=4)
+turns = st.lists(st.builds(Message, st.sampled_from(["user", "assistant"]), words), max_size=2)
+scopes = st.builds(Scope, words, words, words, words, turns.map(tuple), words)
 
 
-@given(one=st.tuples(texts, texts, texts), two=st.tuples(texts, texts, texts))
-def test_scopes_are_equal_only_when_every_part_is(one, two):
-    def made(parts):
-        return scope(tenant=parts[0], system_prompt=parts[1], parameters=parts[2]).hash
-
-    assert (made(one) == made(two)) == (one == two)
-
-
-def test_numbers_and_negations_part_texts_that_are_near(cache):
-    cache.put(key("convert 5 km to miles"), unit(1), "3.1", **PUT)
-    assert not cache.get(key("convert 6 km to miles"), unit(1)).hit
-    assert cache.get(key("please convert 5 km to miles"), unit(1)).hit
-    cache.put(key("is it safe to mix them"), unit(0, 1), "yes", **PUT)
-    assert not cache.get(key("is it not safe to mix them"), unit(0, 1)).hit
+@pytest.fixture(scope="module", params=["memory", "sqlite"])
+def shared_cache(request, tmp_path_factory):
+    """One cache for many examples; it serves whatever is near, as carelessly as it can."""
+    folder = tmp_path_factory.mktemp("scopes")
+    url = "memory://" if request.param == "memory" else f"sqlite:///{folder}/cache.db"
+    made = SemanticCache(url, threshold=1e-6)
+    yield made
+    made.close()
 
 
-def test_nearest_servable_entry_wins_over_a_nearer_one_that_is_not(cache):
-    cache.put(key("5 apples"), unit(1), "five", **PUT)
-    cache.put(key("some 6 apples"), unit(1, 0.2), "six", **PUT)
-    assert cache.get(key("6 apples"), unit(1)).answer == "six"
+@settings(max_examples=150, deadline=None)
+@given(one=scopes, drawn=scopes, field=st.sampled_from([None, *(f.name for f in fields(Scope))]))
+def test_no_hit_ever_crosses_scopes(shared_cache, one, drawn, field):
+    other = drawn if field is None else replace(one, **{field: getattr(drawn, field)})
+    there, here = CacheKey.of(one, "same text"), CacheKey.of(other, "same text")
+    entry = shared_cache.put(there, unit(1), "an answer", **PUT)
+    try:
+        layers = [
+            shared_cache.get(here).hit,
+            shared_cache.get(here, unit(1)).hit,
+            shared_cache.peek(here) is not None,
+            shared_cache.get(CacheKey(here.scope_hash, "other text"), unit(1)).hit,
+        ]
+        assert layers == [one == other] * 4
+    finally:
+        shared_cache.forget(entry)
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "same"),
-    [
-        ("two plus 2", "2 plus two", True),
-        ("1,000 steps", "1000 steps", True),
-        ("with sugar", "without sugar", False),
-        ("I can't swim", "I can swim", False),
-        ("I can’t swim", "I can't swim", True),
-        ("chapter 3", "chapter 4", False),
-        ("from 3 to 4", "from 4 to 3", False),
-        ("three cats and two dogs", "3 cats and 2 dogs please", True),
-        ("does the cat chase the dog", "does the dog chase the cat", False),
-        ("capital of France", "capital of Spain", False),
-        ("what is the capital of France", "please tell me the capital of France", True),
-        ("how do plants make food", "explain photosynthesis to me", True),
-    ],
-)
-def test_same_answer_check(one, other, same):
-    assert may_share_answer(one, other) is same
+@given(one=scopes, other=scopes)
+def test_scopes_are_equal_only_when_every_part_is(one, other):
+    assert (one.hash == other.hash) == (one == other)
 
 
-def test_time_sensitive_queries_are_not_kept(cache):
-    assert is_time_sensitive("what is the latest iPhone")
-    assert cache.put(key("who won today"), unit(1), "x", **PUT) is None
-    assert not cache.get(key("who won today"), unit(1)).hit
+@pytest.mark.parametrize("text", ["what is the latest iPhone", "Weather forecast?", "who won TODAY"])
+def test_time_sensitive_queries_are_not_kept(cache, text):
+    assert is_time_sensitive(text)
+    assert cache.put(key(text), unit(1), "x", **PUT) is None
+    assert not cache.get(key(text), unit(1)).hit
+    assert cache.stats().entries == 0
+
+
+def test_time_sensitive_queries_are_not_served_from_what_is_near(cache):
+    cache.put(key("who won the match"), unit(1), "they did", **PUT)
+    assert not cache.get(key("who won the match today"), unit(1)).hit
+    assert not is_time_sensitive("how do I latestify a todayish word")
 
 
 def test_expiry(url):
@@ -145,10 +179,31 @@ def test_expiry(url):
     cache = SemanticCache(url, threshold=0.9, ttl_s=10, clock=lambda: now[0])
     cache.put(key("q"), unit(1), "a", **PUT)
     now[0] = 10.0
-    assert cache.get(key("q")).hit
+    assert cache.get(key("q")).age_s == 10
+    assert cache.get(key("q2"), unit(1)).hit
     now[0] = 10.1
     assert not cache.get(key("q")).hit
+    assert cache.peek(key("q")) is None
     assert not cache.get(key("q2"), unit(1)).hit
+    assert cache.stats().entries == 0
+
+
+def test_a_stale_entry_does_not_hide_a_fresh_one(url):
+    now = [0.0]
+    cache = SemanticCache(url, threshold=0.9, ttl_s=10, clock=lambda: now[0])
+    cache.put(key("old"), unit(1), "stale", **PUT)
+    now[0] = 9.0
+    cache.put(key("new"), unit(1, 0.1), "fresh", **PUT)
+    now[0] = 11.0
+    assert cache.get(key("asked"), unit(1)).answer == "fresh"
+
+
+def test_without_a_ttl_nothing_expires(url):
+    now = [0.0]
+    cache = SemanticCache(url, ttl_s=None, clock=lambda: now[0])
+    cache.put(key("q"), unit(1), "a", **PUT)
+    now[0] = 1e12
+    assert cache.get(key("q")).hit
 
 
 def test_least_recently_used_goes_first(url):
@@ -163,85 +218,60 @@ def test_least_recently_used_goes_first(url):
     assert not cache.get(key("other why"), unit(0, 1)).hit
 
 
+def test_a_semantic_hit_is_a_use(url):
+    cache = SemanticCache(url, threshold=0.9, max_entries=2)
+    cache.put(key("one"), unit(1), "1", **PUT)
+    cache.put(key("two"), unit(0, 1), "2", **PUT)
+    assert cache.get(key("about one"), unit(1, 0.1)).hit
+    cache.put(key("three"), unit(0, 0, 1), "3", **PUT)
+    assert cache.peek(key("one"))
+    assert not cache.peek(key("two"))
+
+
 def test_forget_and_replace(cache):
     first = cache.put(key("q"), unit(1), "old", **PUT)
-    second = cache.put(key("q"), unit(1), "new", **PUT)
+    second = cache.put(key("q"), unit(0, 1), "new", **PUT)
     assert second > first
     assert cache.get(key("q")).answer == "new"
+    assert not cache.get(key("qq"), unit(1)).hit
+    assert cache.get(key("qq"), unit(0, 1)).answer == "new"
     assert cache.stats().entries == 1
+    assert not cache.forget(first)
     assert cache.forget(second)
     assert not cache.forget(second)
     assert not cache.get(key("q")).hit
-    assert not cache.get(key("qq"), unit(1)).hit
+    assert not cache.get(key("qq"), unit(0, 1)).hit
+
+
+def test_peek_counts_nowhere(cache):
+    cache.put(key("q"), unit(1), "a", **PUT)
+    assert cache.peek(key("q")).answer == "a"
+    assert cache.peek(key("never stored")) is None
+    assert cache.stats() == CacheStats(1, 0, 0, 0, cache.controller.describe())
 
 
 def test_threads_share_a_cache(cache):
+    failures = []
+
     def work(number: int) -> None:
-        for turn in range(20):
-            text = f"q {number} {turn}"
-            cache.put(key(text), unit(number + 1, turn), text, **PUT)
-            assert cache.get(key(text)).answer == text
+        try:
+            for turn in range(20):
+                text = f"q {number} {turn}"
+                cache.put(key(text), unit(number + 1, turn), text, **PUT)
+                assert cache.get(key(text)).answer == text
+                assert cache.get(key(f"near {text}"), unit(number + 1, turn)).hit
+        except BaseException as error:
+            failures.append(error)
+            raise
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert cache.stats().entries == 80
-
-
-def test_a_file_outlives_its_cache(tmp_path):
-    url = f"sqlite:///{tmp_path}/deep/cache.db"
-    first = SemanticCache(url, threshold=0.9)
-    first.put(key("q"), unit(1), "kept", **PUT)
-    first.close()
-    second = SemanticCache(url, threshold=0.9)
-    assert second.get(key("q")).answer == "kept"
-    assert second.get(key("almost q"), unit(1, 0.1)).answer == "kept"
-    assert os.stat(tmp_path / "deep" / "cache.db").st_mode & 0o777 == 0o600
-
-
-def test_two_processes_share_a_file(tmp_path):
-    url = f"sqlite:///{tmp_path}/cache.db"
-    here = SemanticCache(url, threshold=0.9)
-    assert not here.get(key("q")).hit
-    code = (
-        "import numpy as np\n"
-        "from routerlab.cache import *\n"
-        f"c = SemanticCache({url!r})\n"
-        "s = Scope('a', '', 'tier', '', (), 'e')\n"
-        "v = np.eye(1, 8, dtype=np.float32)[0]\n"
-        "c.put(CacheKey.of(s, 'q'), v, 'there', tier='simple', model='m', provider='p')\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
-    assert here.get(key("q")).answer == "there"
-    assert here.get(key("nearly q"), unit(1)).answer == "there"
-
-
-@pytest.mark.parametrize("kind", ["garbage", "foreign", "newer", "truncated", "directory"])
-def test_a_file_that_is_no_cache_is_refused_and_left_alone(tmp_path, kind):
-    path = tmp_path / "cache.db"
-    if kind == "garbage":
-        path.write_bytes(b"this is not a database at all" * 50)
-    elif kind == "directory":
-        path.mkdir()
-    elif kind == "foreign":
-        with sqlite3.connect(path) as db:
-            db.execute("CREATE TABLE mine (x)")
-    else:
-        cache = SemanticCache(f"sqlite:///{path}")
-        for number in range(200):
-            cache.put(key(f"q{number}"), unit(1, number), "a" * 100, **PUT)
-        cache.close()
-        if kind == "newer":
-            with sqlite3.connect(path) as db:
-                db.execute("PRAGMA user_version = 99")
-        else:
-            path.write_bytes(path.read_bytes()[:6_000])
-    before = path.read_bytes() if path.is_file() else None
-    with pytest.raises(CacheFileError, match=r"another file|left as it is|choose"):
-        SemanticCache(f"sqlite:///{path}").get(key("q199"), unit(1))
-    assert before is None or path.read_bytes() == before
+    stats = cache.stats()
+    assert not failures
+    assert (stats.entries, stats.exact_hits, stats.semantic_hits) == (80, 80, 80)
 
 
 def test_unknown_url_says_which_there_are():
@@ -249,19 +279,12 @@ def test_unknown_url_says_which_there_are():
         SemanticCache("redis://here")
 
 
-def test_nonsense_parameters_are_refused():
+@pytest.mark.parametrize("threshold", [0, -0.1, 1.01, float("nan")])
+def test_nonsense_thresholds_are_refused(threshold):
     with pytest.raises(ValueError, match="threshold"):
-        SemanticCache(threshold=0)
+        SemanticCache(threshold=threshold)
+
+
+def test_nonsense_sizes_are_refused():
     with pytest.raises(ValueError, match="max_entries"):
         SemanticCache(max_entries=0)
-
-
-def test_calibration_file(tmp_path):
-    path = tmp_path / "c.json"
-    assert calibrated_threshold("e", path) == 0.95
-    CacheCalibration(0.87, "e", 0.01).save(path)
-    assert calibrated_threshold("e", path) == 0.87
-    assert calibrated_threshold("another", path) == 0.95
-    path.write_text("[]")
-    with pytest.raises(CacheFileError, match="03_calibrate_cache"):
-        calibrated_threshold("e", path)

@@ -6,11 +6,12 @@ Does not know: how it was calibrated (`lab.cachefit`).
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from routerlab.cache import SemanticCache
+from routerlab.cache import DEFAULT_THRESHOLD, SemanticCache
 from routerlab.cache.controller import ThresholdController
 from routerlab.cache.verifier import VERIFIER_FILE, load_verifier
 from routerlab.errors import CacheFileError
@@ -33,8 +34,9 @@ class CacheCalibration:
 
     def threshold(self, max_false_hit_rate: float) -> float | None:
         """The threshold of the highest calibrated rate that is not above the one asked for."""
-        fitting = [float(rate) for rate in self.thresholds if float(rate) <= max_false_hit_rate]
-        return self.thresholds[f"{max(fitting):g}"] if fitting else None
+        by_rate = {float(rate): threshold for rate, threshold in self.thresholds.items()}
+        fitting = [rate for rate in by_rate if rate <= max_false_hit_rate]
+        return by_rate[max(fitting)] if fitting else None
 
     def save(self, path: Path) -> None:
         """Write it, whole or not at all."""
@@ -50,8 +52,8 @@ def load_calibration(path: Path, embedder_id: str) -> CacheCalibration | None:
         return None
     try:
         found = CacheCalibration(**json.loads(path.read_text(encoding="utf-8")))
-        rates = [float(rate) for rate in found.thresholds]
-        if not rates or not all(isinstance(t, float) for t in found.thresholds.values()):
+        numbers = [n for rate, t in found.thresholds.items() for n in (float(rate), float(t))]
+        if not numbers or not all(map(math.isfinite, numbers)):
             raise ValueError("no thresholds")
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise CacheFileError(
@@ -77,11 +79,11 @@ def open_cache(
     verifier = load_verifier(model_dir / VERIFIER_FILE, embedder_id)
     calibration = load_calibration(model_dir / CALIBRATION_FILE, embedder_id)
     if verifier is None or calibration is None:
-        return SemanticCache(url)
-    threshold = calibration.threshold(max_false_hit_rate)
+        verifier, threshold = None, DEFAULT_THRESHOLD
+    else:
+        calibrated = calibration.threshold(max_false_hit_rate)
+        threshold = float("inf") if calibrated is None else calibrated
     controller = ThresholdController(
-        float("inf") if threshold is None else threshold,
-        max_false_hit_rate=max_false_hit_rate,
-        audited=audited,
+        threshold, max_false_hit_rate=max_false_hit_rate, audited=audited
     )
     return SemanticCache(url, verifier=verifier, controller=controller)

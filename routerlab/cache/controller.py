@@ -78,6 +78,8 @@ class ThresholdController:
     ) -> None:
         if not 0 < max_false_hit_rate < 1:
             raise ValueError(f"max_false_hit_rate lies between 0 and 1, got {max_false_hit_rate}")
+        if np.isnan(threshold):
+            raise ValueError("threshold is not a number")
         self.threshold = threshold
         self.max_false_hit_rate = max_false_hit_rate
         self.audited = audited

@@ -38,7 +38,7 @@ _LIKE_SPELLING = 80.0
 _OPPOSITES = (
     "increase raise grow gain up higher rise more maximize most|"
     "decrease lower reduce drop lose loss down fall less minimize least fewer",
-    "advantage benefit pro strength good|disadvantage drawback con weak bad risk",
+    "advantage benefit pro pros strength good|disadvantage drawback con weak bad risk",
     "best better good|worst worse bad",
     "buy purchase|sell sale",
     "borrow|lend",
@@ -118,7 +118,8 @@ def compare(a: Reading, b: Reading, cosine: float) -> list[float]:
     rarest_a = max((a.content[s] for s in only_a), default=0.0)
     rarest_b = max((b.content[s] for s in only_b), default=0.0)
     more, fewer = a.numbers - b.numbers, b.numbers - a.numbers
-    names_a, names_b = len(a.names - b.content.keys()), len(b.names - a.content.keys())
+    names_a = len(a.names - b.content.keys() - b.names)
+    names_b = len(b.names - a.content.keys() - a.names)
     asked = a.question != b.question
     order = _disorder(a, b, shared)
     differing = len(only_a), len(only_b)

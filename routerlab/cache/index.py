@@ -80,6 +80,10 @@ class ScopedIndex:
     def __len__(self) -> int:
         return len(self._scope_of)
 
+    def ids(self) -> set[int]:
+        """Ids of all vectors."""
+        return set(self._scope_of)
+
     def add(self, scope: str, entry_id: int, vector: Vectors) -> None:
         """Add a vector of shape (dimension,) to a scope."""
         self._by_scope.setdefault(scope, VectorIndex(len(vector))).add(entry_id, vector)

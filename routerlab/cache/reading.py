@@ -135,7 +135,7 @@ def words_of(text: str) -> list[str]:
         elif token in _WRITTEN_OUT:
             found.extend(_WRITTEN_OUT[token].split())
         elif token.endswith("n't"):
-            found.extend((token[:-3], "not"))
+            found.extend(token.replace("n't", " not").split())
         else:
             found.append(_NUMBER_WORDS.get(token, token.removesuffix("'s")))
     return found

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from routerlab.errors import CacheFileError
 
 APPLICATION_ID = 0x524C4143
 SCHEMA_VERSION = 1
+_FEW = 64
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS entry (
@@ -41,28 +42,36 @@ class SQLiteStore:
     """See `Store`. `path` is made if missing, readable by its owner alone."""
 
     def __init__(self, path: str) -> None:
-        self.path = path
+        # Absolute: an empty name and ":memory:" would be SQLite's own for what is not kept.
+        self.path = str(Path(path).absolute())
         self._data_version = -1
         self._last_id = 0
+        self._kept = 0
         self._index = ScopedIndex()
         self._touched: dict[int, None] = {}
         with self._errors():
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            Path(path).touch(mode=0o600)
+            Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+            Path(self.path).touch(mode=0o600)
+        is_new = self._check()
+        with self._errors():
             self._db = sqlite3.connect(
-                path, timeout=10, isolation_level=None, check_same_thread=False
+                self.path, timeout=10, isolation_level=None, check_same_thread=False
             )
         try:
-            self._open()
+            self._open(is_new)
         except CacheFileError:
             self._db.close()
             raise
 
-    def _open(self) -> None:
-        with self._errors():
-            (tables,) = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            (application,) = self._db.execute("PRAGMA application_id").fetchone()
-            (version,) = self._db.execute("PRAGMA user_version").fetchone()
+    def _check(self) -> bool:
+        """Whether the file is new; `CacheFileError` where it is not ours to write.
+
+        Read-only, since closing a connection that may write moves a log into its file.
+        """
+        with self._errors(), closing(self._connect_read_only()) as db:
+            (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            (application,) = db.execute("PRAGMA application_id").fetchone()
+            (version,) = db.execute("PRAGMA user_version").fetchone()
         if tables and application != APPLICATION_ID:
             raise CacheFileError(
                 f"{self.path} is a database of something else: choose another file for the cache"
@@ -72,10 +81,19 @@ class SQLiteStore:
                 f"{self.path} has cache schema {version}, this routerlab reads {SCHEMA_VERSION}: "
                 "use the routerlab that wrote it, or choose another file"
             )
+        return not tables
+
+    def _connect_read_only(self) -> sqlite3.Connection:
+        log = Path(f"{self.path}-wal")
+        # Without a log to read, `immutable` keeps SQLite from leaving an empty one behind.
+        how = "mode=ro" if log.exists() and log.stat().st_size else "immutable=1"
+        return sqlite3.connect(f"{Path(self.path).as_uri()}?{how}", timeout=10, uri=True)
+
+    def _open(self, is_new: bool) -> None:
         with self._errors():
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
-            if not tables:
+            if is_new:
                 self._db.executescript(_SCHEMA)
             self._db.execute("SELECT vector, provider, used FROM entry LIMIT 1").fetchone()
 
@@ -191,7 +209,10 @@ class SQLiteStore:
         return Entry(**{**fields, "vector": _vector(fields["vector"])})
 
     def _read_new(self) -> None:
-        """Take in what other processes added, where any has written since."""
+        """Take in what other processes added, where any has written since.
+
+        What they removed leaves the index when found, or at the latest when it has doubled.
+        """
         with self._errors():
             (version,) = self._db.execute("PRAGMA data_version").fetchone()
             if version == self._data_version:
@@ -200,6 +221,11 @@ class SQLiteStore:
                 "SELECT id, scope, vector FROM entry WHERE id > ? ORDER BY id", (self._last_id,)
             ):
                 self._take(entry_id, scope, _vector(blob))
+            if len(self._index) > 2 * self._kept + _FEW:
+                there = {row[0] for row in self._db.execute("SELECT id FROM entry")}
+                for gone in self._index.ids() - there:
+                    self._index.remove(gone)
+                self._kept = len(self._index)
         self._data_version = version
 
     def _take(self, entry_id: int, scope: str, vector: Vectors) -> None:

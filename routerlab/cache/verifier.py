@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,8 +54,10 @@ class Networks:
 
     def probabilities(self, evidence: Floats) -> Floats:
         """Calibrated probability of the same answer, shape (n,)."""
-        calibrated: Floats = 1 / (1 + np.exp(-(self.slope * self.logits(evidence) + self.offset)))
-        return calibrated
+        calibrated = self.slope * self.logits(evidence) + self.offset
+        # Beyond 500 the probability is 0 either way, and exp would overflow.
+        probabilities: Floats = 1 / (1 + np.exp(np.minimum(-calibrated, 500)))
+        return probabilities
 
 
 @dataclass
@@ -131,22 +134,36 @@ def load_verifier(path: Path, embedder_id: str) -> SameAnswerVerifier | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as kept:
-            names, embedder = tuple(kept["names"].tolist()), str(kept["embedder"])
-            arrays = {
-                name: kept[name].astype(np.float64)
-                for name in ("mean", "scale", "hidden", "hidden_bias", "out", "out_bias")
-            }
-            slope, offset = (float(value) for value in kept["calibration"])
-            stems, values = kept["stems"].tolist(), kept["rarity"].tolist()
-        if names != NAMES or not all(math.isfinite(a.sum()) for a in arrays.values()):
-            raise ValueError("other evidence than this version's")
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        return _of(path, embedder_id)
+    # An archive with a flipped byte may fail in any of these ways.
+    except (
+        *(OSError, ValueError, TypeError, AttributeError, LookupError, EOFError, RuntimeError),
+        *(zipfile.BadZipFile, zlib.error),
+    ) as error:
         raise CacheFileError(
             f"{path} is no verifier of this version: run notebooks/03_calibrate_cache.ipynb, or "
             "delete the file to match by cosine alone"
         ) from error
+
+
+def _of(path: Path, embedder_id: str) -> SameAnswerVerifier | None:
+    with np.load(path, allow_pickle=False) as kept:
+        names, embedder = tuple(kept["names"].tolist()), str(kept["embedder"])
+        arrays = {
+            name: kept[name].astype(np.float64)
+            for name in ("mean", "scale", "hidden", "hidden_bias", "out", "out_bias")
+        }
+        slope, offset = (float(value) for value in kept["calibration"])
+        rarity = dict(zip(kept["stems"].tolist(), kept["rarity"].tolist(), strict=True))
+    units, members = len(arrays["out"]), len(arrays["out_bias"])
+    shapes = [a.shape for a in arrays.values()]
+    numbers = [slope, offset, *rarity.values(), *(a.sum() for a in arrays.values())]
+    if names != NAMES or not all(map(math.isfinite, numbers)):
+        raise ValueError("other evidence than this version's")
+    if shapes != [(len(NAMES),)] * 2 + [(len(NAMES), units), (units,), (units,), (members,)]:
+        raise ValueError("arrays that do not fit each other")
+    if units % members or not arrays["scale"].all():
+        raise ValueError("units that no member has, or a scale of 0")
     if embedder != embedder_id:
         return None
-    networks = Networks(**arrays, slope=slope, offset=offset)
-    return SameAnswerVerifier(networks, dict(zip(stems, values, strict=True)), embedder)
+    return SameAnswerVerifier(Networks(**arrays, slope=slope, offset=offset), rarity, embedder)
