@@ -17,6 +17,8 @@
     ├── ResultsError           the results folder cannot be written, or a report breaks its schema
     └── NotebookError          a notebook of the pipeline failed
 
+    CacheWarning               a cache is out of order; the answer came without it
+
 Does not know: any provider, any SDK. No message ever carries a key or a request header.
 """
 
@@ -63,6 +65,10 @@ class ClassifierError(RouterLabError):
 
 class CacheFileError(RouterLabError):
     """A cache file is corrupt, foreign or written by a newer version."""
+
+
+class CacheWarning(UserWarning):
+    """A cache is out of order; the answer came, or was given, without it."""
 
 
 class BudgetError(RouterLabError):

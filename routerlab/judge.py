@@ -1,20 +1,22 @@
 """An LLM as the cache's judge: would the stored answer have been right? Billed like any call.
 
-Does not know: which decisions are audited, what is made of the verdicts.
+Does not know: which decisions are audited, where the threshold goes.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass
 
 from routerlab.attempts import Biller
+from routerlab.cache import Judge, SemanticCache
 from routerlab.catalog import Catalog, ModelSpec
 from routerlab.errors import BudgetError, ProviderError
 from routerlab.files import sha256_bytes
 from routerlab.providers import Answer, ChatRequest, ProviderHub
 from routerlab.query import Message
-from routerlab.types import EndState
+from routerlab.types import Audit, EndState
 
 JUDGED_CHARS = 6_000
 """Of each text; what is longer is judged by its beginning."""
@@ -83,3 +85,29 @@ class ModelJudge:
 def cheapest_judge(hub: ProviderHub, biller: Biller, catalog: Catalog) -> ModelJudge:
     """The judge that costs least: the cheapest model of the medium tier, which reads with care."""
     return ModelJudge(hub, biller, catalog.of_tier("medium")[0])
+
+
+class Auditor:
+    """Puts audits before a judge in the background, and tells the cache the verdicts."""
+
+    def __init__(self, judge: Judge, cache: SemanticCache) -> None:
+        self.judge = judge
+        self.cache = cache
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def look(self, audit: Audit) -> None:
+        """Have a decision judged; returns at once."""
+        task = asyncio.get_running_loop().create_task(self._look(audit))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _look(self, audit: Audit) -> None:
+        verdict = await self.judge.same_answer(audit.asked, audit.source, audit.answer)
+        if verdict is not None:
+            self.cache.judged(audit, verdict)
+
+    async def aclose(self) -> None:
+        """Wait for the audits of this event loop; what a judge raises is not passed on."""
+        loop = asyncio.get_running_loop()
+        tasks = [task for task in tuple(self._tasks) if task.get_loop() is loop]
+        await asyncio.gather(*tasks, return_exceptions=True)

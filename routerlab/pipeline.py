@@ -7,6 +7,7 @@ answers, the event loop.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,10 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from routerlab import billing, tokens
-from routerlab.cache import CacheKey, Scope, SemanticCache
+from routerlab.cache import MISS, CacheKey, Scope, SemanticCache
 from routerlab.catalog import Catalog
 from routerlab.classifier import Classifier
 from routerlab.embedding import Embedder, Vectors
+from routerlab.errors import CacheFileError, CacheWarning
 from routerlab.policies import Policy, PolicyInput
 from routerlab.query import Conversation
 from routerlab.types import TIERS, CacheResult, CostEstimate, Mode, RouteDecision, TokenCount
@@ -69,7 +71,7 @@ class Pipeline:
         if self.cache is not None:
             for item in items:
                 with _timed([item], "exact"):
-                    item.found = self.cache.get(item.key)
+                    item.found = self._cached(item.key)
         open_items = [item for item in items if item.open]
         if open_items:
             with _timed(open_items, "encode"):
@@ -101,7 +103,16 @@ class Pipeline:
             return
         for item in items:
             with _timed([item], "semantic"):
-                item.found = self.cache.get(item.key, vectors[item.key.text])
+                item.found = self._cached(item.key, vectors[item.key.text])
+
+    def _cached(self, key: CacheKey, vector: Vectors | None = None) -> CacheResult:
+        assert self.cache is not None  # asked by who has one
+        try:
+            return self.cache.get(key, vector)
+        except CacheFileError as error:
+            # A cache that is out of order costs a call, not the answer.
+            warnings.warn(f"answered without the cache: {error}", CacheWarning, stacklevel=2)
+            return MISS
 
     def _classify(self, items: Sequence[_Item], vectors: Mapping[str, Vectors]) -> None:
         judged = [item.conversation.judged_text for item in items]

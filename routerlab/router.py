@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import warnings
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
@@ -25,9 +26,16 @@ from routerlab.cache.calibration import DEFAULT_MAX_FALSE_HIT_RATE, open_cache
 from routerlab.catalog import Catalog, load_catalog
 from routerlab.classifier import DEFAULT_MODEL_DIR, Classifier, load_classifier
 from routerlab.embedding import Embedder, MiniLMEmbedder
-from routerlab.errors import MissingKey, ProviderError, RouterLabError, UnknownModel
+from routerlab.errors import (
+    CacheFileError,
+    CacheWarning,
+    MissingKey,
+    ProviderError,
+    RouterLabError,
+    UnknownModel,
+)
 from routerlab.flight import Flights
-from routerlab.judge import cheapest_judge
+from routerlab.judge import Auditor, cheapest_judge
 from routerlab.pipeline import Pipeline, Routed
 from routerlab.policies import Policy, TierPolicy
 from routerlab.providers import Answer, ChatRequest, Deadlines, Endpoints, ProviderHub
@@ -83,7 +91,6 @@ class LLMRouter:
         self.max_output_tokens = max_output_tokens
         if judge == "model":
             judge = cheapest_judge(self.hub, self.biller, self.catalog)
-        self.judge = judge
         if isinstance(cache, str):
             cache = open_cache(
                 cache,
@@ -96,7 +103,7 @@ class LLMRouter:
         self._classifier = classifier
         self._model_dir = model_dir
         self._flights: Flights[Completion] = Flights()
-        self._audits: set[asyncio.Task[None]] = set()
+        self._auditor = Auditor(judge, cache) if judge and cache else None
 
     @cached_property
     def pipeline(self) -> Pipeline:
@@ -223,38 +230,27 @@ class LLMRouter:
             self.breaker.record(request.model.provider, ok=False)
 
     def remember(self, routed: Routed, text: str, answered: Attempt) -> None:
-        """Put a complete answer into the cache."""
-        if self.cache is not None and routed.vector is not None and text:
+        """Put a complete answer into the cache; a cache out of order is warned of, not raised."""
+        if self.cache is None or routed.vector is None or not text:
+            return
+        tier, model, provider = routed.decision.tier, answered.model, answered.provider
+        try:
             self.cache.put(
-                routed.key,
-                routed.vector,
-                text,
-                tier=routed.decision.tier,
-                model=answered.model,
-                provider=answered.provider,
+                routed.key, routed.vector, text, tier=tier, model=model, provider=provider
             )
+        except CacheFileError as error:
+            warnings.warn(f"an answer was not cached: {error}", CacheWarning, stacklevel=2)
 
     def audit(self, routed: Routed) -> None:
         """Let the judge look, in the background, at a decision that the cache wants audited."""
         asked = routed.decision.cache.audit
-        if self.judge is None or self.cache is None or asked is None:
-            return
-        judge, cache = self.judge, self.cache
-
-        async def ask() -> None:
-            verdict = await judge.same_answer(asked.asked, asked.source, asked.answer)
-            if verdict is not None:
-                cache.judged(asked, verdict)
-
-        task = asyncio.get_running_loop().create_task(ask())
-        self._audits.add(task)
-        task.add_done_callback(self._audits.discard)
+        if self._auditor is not None and asked is not None:
+            self._auditor.look(asked)
 
     async def aclose(self) -> None:
         """Wait for audits, then close connections and cache; a judge that raises keeps neither."""
-        loop = asyncio.get_running_loop()
-        audits = [task for task in tuple(self._audits) if task.get_loop() is loop]
-        await asyncio.gather(*audits, return_exceptions=True)
+        if self._auditor is not None:
+            await self._auditor.aclose()
         await self.hub.close()
         if self.cache is not None:
             self.cache.close()

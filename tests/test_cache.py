@@ -160,7 +160,9 @@ def test_scopes_are_equal_only_when_every_part_is(one, other):
     assert (one.hash == other.hash) == (one == other)
 
 
-@pytest.mark.parametrize("text", ["what is the latest iPhone", "Weather forecast?", "who won TODAY"])
+@pytest.mark.parametrize(
+    "text", ["what is the latest iPhone", "Weather forecast?", "who won TODAY"]
+)
 def test_time_sensitive_queries_are_not_kept(cache, text):
     assert is_time_sensitive(text)
     assert cache.put(key(text), unit(1), "x", **PUT) is None

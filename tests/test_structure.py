@@ -52,7 +52,7 @@ FLOORS = [
     {"cues"},
     {"tiermodel"},
     {"classifier", "policies", "cache", "providers", "attempts"},
-    {"pipeline"},
+    {"pipeline", "judge"},
     {"router"},
     {"streaming"},
 ]

@@ -73,15 +73,17 @@ def open_cache(
 ) -> SemanticCache:
     """A cache with the calibrated verifier and threshold; by a high cosine where there are none.
 
-    `audited`: a judge will be asked, so the threshold may move. A rate below every calibrated one
-    closes the semantic layer until audits open it.
+    `audited`: a judge will be asked, so the threshold may move; until it has, that of half the rate
+    holds. A rate below every calibrated one closes the semantic layer until audits open it.
     """
     verifier = load_verifier(model_dir / VERIFIER_FILE, embedder_id)
     calibration = load_calibration(model_dir / CALIBRATION_FILE, embedder_id)
     if verifier is None or calibration is None:
         verifier, threshold = None, DEFAULT_THRESHOLD
     else:
-        calibrated = calibration.threshold(max_false_hit_rate)
+        calibrated = calibration.threshold(
+            max_false_hit_rate / 2 if audited else max_false_hit_rate
+        )
         threshold = float("inf") if calibrated is None else calibrated
     controller = ThresholdController(
         threshold, max_false_hit_rate=max_false_hit_rate, audited=audited
