@@ -1,0 +1,230 @@
+"""What routing does to quality: APGR, CPT, AIQ and regret, each with a bootstrap interval.
+
+A router is judged by its operating points, from all queries to the cheap model to as many to
+stronger ones as it would ever send. Several draws of training rows are pooled, so that an interval
+holds the luck of the labels beside that of the test queries. Does not know: learners, files, plots.
+
+- PGR, performance gap recovered (RouteLLM, arXiv 2406.18665, section 3): of the gap between the
+  mean scores of the cheap and the strong model, the share that the router closes.
+- APGR: mean PGR over the share of strong calls from 0 to 1, by the trapezoid rule over ten even
+  steps as in RouteLLM's `evaluate.py`. A random mix has 0.5.
+- CPT(x): the least share of strong calls from which PGR is x, on the straight line between steps.
+- Among more than two models the strong one is the best single model on the training rows, and the
+  share of calls becomes the share of spending: 0 is the cheapest model's, 1 the strong one's. PGR
+  can then pass 1. A random mix of the two still has APGR 0.5.
+- AIQ, average improvement in quality (RouterBench, arXiv 2403.12031): mean height of the
+  non-decreasing convex hull of (cost, score) between the cheapest and the dearest model's cost. The
+  zero router is the hull of the single models, which a random mix of them reaches.
+- Regret: the oracle's AIQ, which knows every score, minus the router's: the mean score lost at
+  equal spending.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routerlab.lab.metrics import ROUNDS, Floats, Metric, interval, resampled_sums
+
+STEPS = 10
+PRICES_OF_QUALITY = np.concatenate([[1e3], np.geomspace(2.0, 0.002, 30), [0.0]])
+"""Lambdas of the operating points among many models: score per price range of the models."""
+GROUPS = 400
+"""Test rows are resampled in at most so many random groups: the same variance, less memory."""
+AIQ_ROUNDS = 240
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Predicted and true scores of n test rows for k models, under one draw of training rows.
+
+    `predicted`, `scores`, `costs` (USD): shape (n, k), cheapest model first. `prices`, shape (k,):
+    mean costs on the training rows, which is what a policy knows. `strong`: column of the best
+    single model there. `rows`, shape (n,): which rows of the benchmark these are.
+    """
+
+    predicted: Floats
+    scores: Floats
+    costs: Floats
+    prices: Floats
+    strong: int
+    rows: NDArray[np.int64]
+
+    @property
+    def oracle(self) -> Judged:
+        """The same rows as seen by a router that knows every score."""
+        return replace(self, predicted=self.scores)
+
+
+def answered_by(judged: Judged) -> Floats:
+    """Which model answers, shape (points, n, k), from all cheap to all strong; rows sum to 1."""
+    k = judged.scores.shape[1]
+    if k == 2:
+        calls = _strong_calls(judged.predicted[:, 1] - judged.predicted[:, 0])
+        return np.stack([1 - calls, calls], axis=-1)
+    spread = judged.prices / (judged.prices.max() - judged.prices.min())
+    chosen = [(judged.predicted - value * spread).argmax(axis=1) for value in PRICES_OF_QUALITY]
+    answered: Floats = np.eye(k)[np.array(chosen)]
+    return answered
+
+
+def _strong_calls(gain: Floats) -> Floats:
+    """Whether the strong model answers, shape (STEPS + 1, n), the largest predicted gains first.
+
+    Where a step falls among queries with equal predictions they share it evenly.
+    """
+    _, inverse, counts = np.unique(-gain, return_inverse=True, return_counts=True)
+    before = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    wanted = np.arange(STEPS + 1)[:, None] / STEPS * len(gain)
+    calls: Floats = np.clip((wanted - before) / counts, 0, 1)[:, inverse]
+    return calls
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Operating points of one draw: the figures first, then their bootstrap draws.
+
+    `share`, `cost`, `score`: shape (1 + ROUNDS, points); of spending, USD a query, mean score.
+    `recovered` likewise: PGR. `singles`: mean cost and score of each model, (1 + ROUNDS, k).
+    """
+
+    share: Floats
+    cost: Floats
+    score: Floats
+    recovered: Floats
+    singles: tuple[Floats, Floats]
+
+
+def drawn(judged: Judged, seed: int) -> Drawn:
+    """Operating points with the same rows resampled for every router, given one seed."""
+    n, k = judged.scores.shape
+    answered = answered_by(judged)
+    cost = np.einsum("pnk,nk->np", answered, judged.costs)
+    score = np.einsum("pnk,nk->np", answered, judged.scores)
+    parts = [cost, score, judged.costs, judged.scores, np.ones((n, 1))]
+    if k == 2:
+        parts.append(answered[:, :, 1].T)
+    groups = np.random.default_rng(seed).permutation(n) % min(n, GROUPS)
+    sums = resampled_sums(np.hstack(parts), [str(group) for group in groups], seed=seed)
+    cuts = np.cumsum([part.shape[1] for part in parts])[:-1]
+    cost, score, costs, scores, ones, *calls = np.split(sums, cuts, axis=1)
+    cheap, strong = scores[:, :1], scores[:, [judged.strong]]
+    base, full = costs[:, :1], costs[:, [judged.strong]]
+    share = calls[0] / ones if calls else (cost - base) / (full - base)
+    recovered = (score - cheap) / (strong - cheap)
+    return Drawn(share, cost / ones, score / ones, recovered, (costs / ones, scores / ones))
+
+
+def judge(routers: Mapping[str, Sequence[Judged]], seed: int) -> dict[str, dict[str, Metric]]:
+    """Figures of each router over its draws: apgr, cpt50, cpt80, aiq, over_zero, regret.
+
+    The oracle is added. All routers must have the same draws of test rows.
+    """
+    first = next(iter(routers.values()))
+    oracles = [drawn(one.oracle, seed + number) for number, one in enumerate(first)]
+    best = [_aiq(one, AIQ_ROUNDS // len(oracles)) for one in oracles]
+    found = {}
+    for name, draws in {**routers, "oracle": None}.items():
+        points = (
+            oracles
+            if draws is None
+            else [drawn(one, seed + number) for number, one in enumerate(draws)]
+        )
+        parts: dict[str, list[Floats]] = {}
+        for one, (oracle_aiq, zero_aiq) in zip(points, best, strict=True):
+            own = _aiq(one, AIQ_ROUNDS // len(oracles))[0]
+            for key, values in {
+                **_call_performance(one),
+                "aiq": own,
+                "over_zero": own - zero_aiq,
+                "regret": oracle_aiq - own,
+            }.items():
+                parts.setdefault(key, []).append(values)
+        n = len(first[0].scores)
+        found[name] = {key: pooled(values, n) for key, values in parts.items()}
+    return found
+
+
+def _call_performance(points: Drawn) -> dict[str, Floats]:
+    grid = np.arange(STEPS + 1) / STEPS
+    curves = np.array(
+        [
+            np.interp(grid, np.maximum.accumulate(share), recovered)
+            for share, recovered in zip(points.share, points.recovered, strict=True)
+        ]
+    )
+    return {
+        "apgr": np.trapezoid(curves, grid, axis=1),
+        "cpt50": _first_reached(curves, grid, 0.5),
+        "cpt80": _first_reached(curves, grid, 0.8),
+    }
+
+
+def _first_reached(curves: Floats, grid: Floats, level: float) -> Floats:
+    """Where each curve first is at `level`, on the line between steps; 1 where it never is."""
+    reached = curves >= level
+    reached[:, -1] = True
+    at = np.maximum(reached.argmax(axis=1), 1)
+    rows = np.arange(len(curves))
+    low, high = curves[rows, at - 1], curves[rows, at]
+    part = np.clip((level - low) / np.where(high > low, high - low, 1), 0, 1)
+    share: Floats = grid[at - 1] + part * (grid[at] - grid[at - 1])
+    return share
+
+
+def pooled(parts: Sequence[Floats], n: int) -> Metric:
+    """One metric of several draws: first entries are the figures, the others bootstrap draws."""
+    value = float(np.mean([part[0] for part in parts]))
+    return Metric(value, *interval(np.concatenate([part[1:] for part in parts])), n=n)
+
+
+def _aiq(points: Drawn, rounds: int) -> tuple[Floats, Floats]:
+    """AIQ of the router and of the zero router: the figures, then of each bootstrap draw."""
+    found = []
+    for row in range(1 + min(rounds, ROUNDS)):
+        costs, scores = points.singles[0][row], points.singles[1][row]
+        low, high = float(costs.min()), float(costs.max())
+        own = area_under_hull(points.cost[row], points.score[row], low, high)
+        found.append((own, area_under_hull(costs, scores, low, high)))
+    own_areas, zero_areas = np.array(found).T
+    return own_areas, zero_areas
+
+
+def hull(cost: Floats, score: Floats) -> tuple[Floats, Floats]:
+    """The non-decreasing convex hull of operating points, from the cheapest on (RouterBench)."""
+    kept: list[tuple[float, float]] = []
+    points = zip(cost.tolist(), score.tolist(), strict=True)
+    for x, y in sorted(points, key=lambda point: (point[0], -point[1])):
+        if kept and y <= kept[-1][1]:
+            continue
+        while len(kept) > 1 and _sags(kept[-2], kept[-1], (x, y)):
+            kept.pop()
+        kept.append((x, y))
+    return np.array([x for x, _ in kept]), np.array([y for _, y in kept])
+
+
+def _sags(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> bool:
+    return (b[1] - a[1]) * (c[0] - b[0]) <= (c[1] - b[1]) * (b[0] - a[0])
+
+
+def area_under_hull(cost: Floats, score: Floats, low: float, high: float) -> float:
+    """Mean height of the hull of operating points between two costs (USD): AIQ."""
+    xs, ys = hull(cost, score)
+    inside = np.concatenate([[low], xs[(xs > low) & (xs < high)], [high]])
+    return float(np.trapezoid(np.interp(inside, xs, ys), inside) / (high - low))
+
+
+def curve(draws: Sequence[Judged], seed: int) -> dict[str, Any]:
+    """The operating points for a figure: means over draws, with the interval of the score."""
+    points = [drawn(one, seed + number) for number, one in enumerate(draws)]
+    scores = np.concatenate([one.score[1:] for one in points])
+    low, high = np.quantile(scores, [0.025, 0.975], axis=0)
+    named = {name: np.mean([getattr(one, name)[0] for one in points], axis=0) for name in _DRAWN}
+    return {name: values.tolist() for name, values in {**named, "low": low, "high": high}.items()}
+
+
+_DRAWN = ("share", "cost", "score", "recovered")
