@@ -42,9 +42,9 @@ AIQ_ROUNDS = 240
 class Judged:
     """Predicted and true scores of n test rows for k models, under one draw of training rows.
 
-    `predicted`, `scores`, `costs` (USD): shape (n, k), cheapest model first. `prices`, shape (k,):
-    mean costs on the training rows, which is what a policy knows. `strong`: column of the best
-    single model there. `rows`, shape (n,): which rows of the benchmark these are.
+    `predicted`, `scores`, `costs` (USD): shape (n, k), cheapest model first. `prices`: what is
+    known of the costs before the call, which is what a policy goes by. `strong`: column of the best
+    single model on the training rows. `rows`, shape (n,): which rows of the benchmark these are.
     """
 
     predicted: Floats
@@ -60,20 +60,27 @@ class Judged:
         return replace(self, predicted=self.scores)
 
 
-def answered_by(judged: Judged) -> Floats:
-    """Which model answers, shape (points, n, k), from all cheap to all strong; rows sum to 1."""
+def answered_by(judged: Judged, *, priced: bool = False) -> Floats:
+    """Which model answers, shape (points, n, k), from all cheap to all strong; rows sum to 1.
+
+    Two models: the queries with the largest predicted gain first or, `priced`, with the largest
+    gain for each dollar more. More models: the greatest `predicted - lambda * price`, by lambda.
+    """
     k = judged.scores.shape[1]
     if k == 2:
-        calls = _strong_calls(judged.predicted[:, 1] - judged.predicted[:, 0])
+        gain = judged.predicted[:, 1] - judged.predicted[:, 0]
+        dearer = judged.prices[:, 1] - judged.prices[:, 0]
+        calls = _strong_calls(gain / dearer if priced else gain)
         return np.stack([1 - calls, calls], axis=-1)
-    spread = judged.prices / (judged.prices.max() - judged.prices.min())
+    middle = judged.prices.mean(axis=0)
+    spread = judged.prices / (middle.max() - middle.min())
     chosen = [(judged.predicted - value * spread).argmax(axis=1) for value in PRICES_OF_QUALITY]
     answered: Floats = np.eye(k)[np.array(chosen)]
     return answered
 
 
 def _strong_calls(gain: Floats) -> Floats:
-    """Whether the strong model answers, shape (STEPS + 1, n), the largest predicted gains first.
+    """Whether the strong model answers, shape (STEPS + 1, n), the largest gains first.
 
     Where a step falls among queries with equal predictions they share it evenly.
     """
@@ -88,8 +95,9 @@ def _strong_calls(gain: Floats) -> Floats:
 class Drawn:
     """Operating points of one draw: the figures first, then their bootstrap draws.
 
-    `share`, `cost`, `score`: shape (1 + ROUNDS, points); of spending, USD a query, mean score.
-    `recovered` likewise: PGR. `singles`: mean cost and score of each model, (1 + ROUNDS, k).
+    All of shape (1 + ROUNDS, points). `cost`, `score`: USD a query and mean score of a policy that
+    knows prices. `share`, `recovered`: of strong calls (many models: of spending), and PGR.
+    `singles`: mean cost and score of each model, (1 + ROUNDS, k).
     """
 
     share: Floats
@@ -102,27 +110,35 @@ class Drawn:
 def drawn(judged: Judged, seed: int) -> Drawn:
     """Operating points with the same rows resampled for every router, given one seed."""
     n, k = judged.scores.shape
-    answered = answered_by(judged)
-    cost = np.einsum("pnk,nk->np", answered, judged.costs)
-    score = np.einsum("pnk,nk->np", answered, judged.scores)
-    parts = [cost, score, judged.costs, judged.scores, np.ones((n, 1))]
+    priced = answered_by(judged, priced=True)
+    parts = [
+        *(np.einsum("pnk,nk->np", priced, each) for each in (judged.costs, judged.scores)),
+        judged.costs,
+        judged.scores,
+        np.ones((n, 1)),
+    ]
     if k == 2:
-        parts.append(answered[:, :, 1].T)
+        by_gain = answered_by(judged)
+        parts += [by_gain[:, :, 1].T, np.einsum("pnk,nk->np", by_gain, judged.scores)]
     groups = np.random.default_rng(seed).permutation(n) % min(n, GROUPS)
     sums = resampled_sums(np.hstack(parts), [str(group) for group in groups], seed=seed)
     cuts = np.cumsum([part.shape[1] for part in parts])[:-1]
-    cost, score, costs, scores, ones, *calls = np.split(sums, cuts, axis=1)
+    cost, score, costs, scores, ones, *by_calls = np.split(sums, cuts, axis=1)
     cheap, strong = scores[:, :1], scores[:, [judged.strong]]
     base, full = costs[:, :1], costs[:, [judged.strong]]
-    share = calls[0] / ones if calls else (cost - base) / (full - base)
-    recovered = (score - cheap) / (strong - cheap)
+    share, won = (cost - base) / (full - base), score
+    if by_calls:
+        share, won = by_calls[0] / ones, by_calls[1]
+    recovered = (won - cheap) / (strong - cheap)
     return Drawn(share, cost / ones, score / ones, recovered, (costs / ones, scores / ones))
 
 
 def judge(routers: Mapping[str, Sequence[Judged]], seed: int) -> dict[str, dict[str, Metric]]:
     """Figures of each router over its draws: apgr, cpt50, cpt80, aiq, over_zero, regret.
 
-    The oracle is added. All routers must have the same draws of test rows.
+    Among more than two models also those of the point where price does not count: `score`, `cost`
+    (USD a query), and `gain` and `spending`, that score less and that cost over the best single
+    model's. The oracle is added. All routers must have the same draws of test rows.
     """
     first = next(iter(routers.values()))
     oracles = [drawn(one.oracle, seed + number) for number, one in enumerate(first)]
@@ -139,6 +155,7 @@ def judge(routers: Mapping[str, Sequence[Judged]], seed: int) -> dict[str, dict[
             own = _aiq(one, AIQ_ROUNDS // len(oracles))[0]
             for key, values in {
                 **_call_performance(one),
+                **_at_any_price(one, first[0].strong),
                 "aiq": own,
                 "over_zero": own - zero_aiq,
                 "regret": oracle_aiq - own,
@@ -161,6 +178,19 @@ def _call_performance(points: Drawn) -> dict[str, Floats]:
         "apgr": np.trapezoid(curves, grid, axis=1),
         "cpt50": _first_reached(curves, grid, 0.5),
         "cpt80": _first_reached(curves, grid, 0.8),
+    }
+
+
+def _at_any_price(points: Drawn, strong: int) -> dict[str, Floats]:
+    costs, scores = points.singles
+    if costs.shape[1] == 2:
+        return {}
+    cost, score = points.cost[:, -1], points.score[:, -1]
+    return {
+        "score": score,
+        "cost": cost,
+        "gain": score - scores[:, strong],
+        "spending": cost / costs[:, strong],
     }
 
 
@@ -216,6 +246,12 @@ def area_under_hull(cost: Floats, score: Floats, low: float, high: float) -> flo
     xs, ys = hull(cost, score)
     inside = np.concatenate([[low], xs[(xs > low) & (xs < high)], [high]])
     return float(np.trapezoid(np.interp(inside, xs, ys), inside) / (high - low))
+
+
+def curves(routers: Mapping[str, Sequence[Judged]], seed: int) -> dict[str, dict[str, Any]]:
+    """`curve` of each router, the oracle added."""
+    oracles = [one.oracle for one in next(iter(routers.values()))]
+    return {name: curve(draws, seed) for name, draws in {**routers, "oracle": oracles}.items()}
 
 
 def curve(draws: Sequence[Judged], seed: int) -> dict[str, Any]:

@@ -123,17 +123,18 @@ def length_only(train: Evidence, scores: Floats, test: Evidence, seed: int) -> F
     """A logistic regression a model over characters and words."""
     scaler = StandardScaler().fit(length_features(train.texts))
     seen, asked = (scaler.transform(length_features(one.texts)) for one in (train, test))
-    return _linear(seen, scores, asked, 1.0)
+    return linear(seen, scores, asked, 1.0)
 
 
 def tfidf(train: Evidence, scores: Floats, test: Evidence, seed: int) -> Floats:
     """A logistic regression a model over TF-IDF of words."""
     words = TfidfVectorizer(sublinear_tf=True, min_df=2)
     seen = words.fit_transform(train.texts)
-    return _linear(seen, scores, words.transform(test.texts), STRENGTH)
+    return linear(seen, scores, words.transform(test.texts), STRENGTH)
 
 
-def _linear(seen: Any, scores: Floats, asked: Any, strength: float) -> Floats:
+def linear(seen: Any, scores: Floats, asked: Any, strength: float) -> Floats:
+    """A logistic regression a model: from inputs (n, f) and scores (n, k) to scores of others."""
     fitted = [_logistic(seen, column, strength) for column in scores.T]
     return np.column_stack([one.predict_proba(asked)[:, 1] for one in fitted])
 

@@ -1,7 +1,7 @@
 """Who is trained on what: the settings in which routers are compared, each a table of its own.
 
 - `labels_1500`: that many labelled rows of the same benchmark, test on the rest; several draws.
-- `five_fold`: cross-validated within a benchmark too small for that; several partitions.
+- `five_fold`: cross-validated within a benchmark that is too small for that, or as a whole.
 - `source_split`: the benchmark's own training and test rows.
 - `leave_one_domain_out`: no row of the tested subject, category or task is trained on, and at most
   as many rows as in `labels_1500`. MMLU's subjects are held out in eight groups.
@@ -35,7 +35,7 @@ Draw: TypeAlias = list[Split]
 
 SETTINGS = {
     "labels_1500": "1,500 labelled rows of the same benchmark, test on the rest",
-    "five_fold": "five folds of the same benchmark",
+    "five_fold": "the same benchmark, cross-validated in five folds",
     "source_split": "the benchmark's own training rows, without those that leak into its test",
     "leave_one_domain_out": "no row of the tested domain",
     "other_benchmarks_only": "other benchmarks of the same models alone",
@@ -77,10 +77,10 @@ def settings_of(outcomes: Outcomes, draws: int, seed: int) -> dict[str, list[Dra
     elif n > 2 * LABELS:
         orders = [np.random.default_rng(seed + draw).permutation(n) for draw in range(draws)]
         found["labels_1500"] = [[(order[:LABELS], order[LABELS:])] for order in orders]
-    else:
+    if "labels_1500" not in found:
         found["five_fold"] = [
             list(KFold(FOLDS, shuffle=True, random_state=seed + draw).split(np.arange(n)))
-            for draw in range(draws)
+            for draw in range(1 if outcomes.held_out.any() else draws)
         ]
     if (count := len(set(outcomes.domains))) > 1:
         folds = GroupKFold(count if count <= MOST_DOMAINS else DOMAIN_GROUPS)
@@ -122,15 +122,29 @@ def run_elsewhere(
     prepared: Prepared, others: Sequence[Prepared], seed: int
 ) -> dict[str, list[Judged]]:
     """`other_benchmarks_only`: the learners see no row of this benchmark."""
-    texts = [text for other in others for text in other.evidence.texts]
-    vectors = np.concatenate([other.evidence.vectors for other in others])
-    worded = np.concatenate([other.evidence.worded for other in others])
-    scores = np.concatenate([other.outcomes.unit_scores for other in others])
-    rows = np.arange(len(prepared.outcomes))
-    seen, asked = Evidence(texts, vectors, worded), prepared.evidence
+    seen, scores = together(others)
+    rows, asked = np.arange(len(prepared.outcomes)), prepared.evidence
     predicted = {name: learn(seen, scores, asked, seed) for name, learn in LEARNERS.items()}
     predicted["tier"] = _by_tier(prepared.tiers, scores)
     return {name: [_judged(prepared.outcomes, rows, rows, one)] for name, one in predicted.items()}
+
+
+def together(parts: Sequence[Prepared], most: int | None = None) -> tuple[Evidence, Floats]:
+    """Evidence and unit scores of several benchmarks of the same models, `most` rows of each."""
+    taken = [(one, np.arange(len(one.outcomes))[:: _step(one, most)]) for one in parts]
+    evidence = [one.evidence.take(rows) for one, rows in taken]
+    return (
+        Evidence(
+            [text for one in evidence for text in one.texts],
+            np.concatenate([one.vectors for one in evidence]),
+            np.concatenate([one.worded for one in evidence]),
+        ),
+        np.concatenate([one.outcomes.unit_scores[rows] for one, rows in taken]),
+    )
+
+
+def _step(one: Prepared, most: int | None) -> int:
+    return -(-len(one.outcomes) // most) if most else 1
 
 
 def of_the_pair(everything: Mapping[str, Prepared], but: str) -> list[Prepared]:
@@ -152,7 +166,7 @@ def _judged(outcomes: Outcomes, train: Rows, test: Rows, predicted: Floats) -> J
         predicted=predicted,
         scores=outcomes.scores[test],
         costs=outcomes.costs[test],
-        prices=outcomes.costs[train].mean(axis=0),
+        prices=outcomes.expected[test],
         strong=best_single(outcomes.scores[train]),
         rows=test,
     )

@@ -1,0 +1,121 @@
+"""The cost-quality frontier in words and tables: who wins, what was published, what was left out.
+
+Does not know: learners, data, plots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from routerlab.lab.metrics import Metric
+from routerlab.lab.published import SAW_ITS_ROWS, SOURCE, published
+
+NAMES = {
+    "random": "random mix",
+    "length_only": "length only",
+    "tfidf": "TF-IDF + logistic regression",
+    "tier": "tier policy, untrained",
+    "learned": "learned",
+    "oracle": "oracle",
+}
+"""The routers, as they are called in tables and figures."""
+
+BENCHMARKS = {"mmlu": "MMLU", "gsm8k": "GSM8K", "mt_bench": "MT-Bench", "llmrouter": "LLMRouter"}
+Frontier = Mapping[str, Mapping[str, Mapping[str, Any]]]
+_COLUMNS = ("apgr", "cpt50", "cpt80", "aiq", "over_zero", "regret")
+
+
+def as_dicts(judged: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Metric]]]]) -> Any:
+    """Figures in the form of report.json: benchmark, setting, router, figure."""
+    return {
+        benchmark: {
+            setting: {
+                router: {key: metric.as_dict() for key, metric in figures.items()}
+                for router, figures in routers.items()
+            }
+            for setting, routers in settings.items()
+        }
+        for benchmark, settings in judged.items()
+    }
+
+
+def verdicts(frontier: Frontier) -> list[str]:
+    """A sentence a benchmark and setting: who has the best APGR, and what was published."""
+    return [
+        _verdict(benchmark, setting, routers)
+        for benchmark, settings in frontier.items()
+        for setting, routers in settings.items()
+    ]
+
+
+def _verdict(benchmark: str, setting: str, routers: Mapping[str, Any]) -> str:
+    able = {name: figures for name, figures in routers.items() if name != "oracle"}
+    best = max(able, key=lambda name: float(able[name]["apgr"]["value"]))
+    said = f"{BENCHMARKS[benchmark]}, {setting}: learned has APGR {_shown(able['learned'])}"
+    if best != "learned":
+        said += f"; {NAMES[best]} beats it with {_shown(able[best])}"
+    if theirs := published(benchmark):
+        unlike = benchmark not in SAW_ITS_ROWS or setting != "labels_1500"
+        caveat = " (trained on other data)" if unlike else ""
+        said += f"; best published {theirs[0]['apgr']:.3f}{caveat}"
+    if gain := able["learned"].get("gain"):
+        word = "beats" if gain["value"] > 0 else "loses to"
+        said += (
+            f"; at any price it {word} the best single model by {abs(gain['value']):.3f} "
+            f"({gain['low']:+.3f} to {gain['high']:+.3f}) for "
+            f"{able['learned']['spending']['value']:.0%} of its cost"
+        )
+    return said + "."
+
+
+def _shown(figures: Mapping[str, Any]) -> str:
+    apgr = figures["apgr"]
+    return f"{apgr['value']:.3f} ({apgr['low']:.3f} to {apgr['high']:.3f})"
+
+
+def summary_lines(frontier: Frontier, details: Mapping[str, Any]) -> list[str]:
+    """The section of summary.md."""
+    lines = [
+        "## Cost and quality on public outcomes of real models",
+        "",
+        "Who is trained on what is told by the setting; the tier policy is trained on none of it. "
+        f"Published rows: {SOURCE}.",
+        "",
+        "| benchmark | setting | router | APGR | CPT(50) | CPT(80) |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for benchmark, settings in frontier.items():
+        title = BENCHMARKS[benchmark]
+        for setting, routers in settings.items():
+            for name, figures in routers.items():
+                cells = " | ".join(_cell(figures[column]) for column in _COLUMNS[:3])
+                lines.append(f"| {title} | {setting} | {NAMES[name]} | {cells} |")
+        lines += [
+            f"| {title} | published | {row['router']} | {row['apgr']:.3f} | "
+            f"{row['cpt50']:.3f} | {row['cpt80']:.3f} |"
+            for row in published(benchmark)
+        ]
+    return [
+        *lines,
+        "",
+        *(f"- {sentence}" for sentence in verdicts(frontier)),
+        *(f"- Left out: {note}" for note in details.get("notes", ())),
+        "",
+    ]
+
+
+def _cell(metric: Mapping[str, float]) -> str:
+    return f"{metric['value']:.3f} [{metric['low']:.3f}, {metric['high']:.3f}]"
+
+
+def table(frontier: Frontier, benchmark: str) -> dict[tuple[str, str], dict[str, str]]:
+    """Rows of one benchmark by setting and router, cells with intervals; published ones last."""
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for setting, routers in frontier[benchmark].items():
+        for name, figures in routers.items():
+            rows[setting, NAMES[name]] = {key: _cell(value) for key, value in figures.items()}
+    for row in published(benchmark):
+        shown = {key: f"{row[key]:.3f}" for key in _COLUMNS[:3]}
+        rows["published", row["router"]] = shown
+    return rows
