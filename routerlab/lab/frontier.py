@@ -11,7 +11,7 @@ holds the luck of the labels beside that of the test queries. Does not know: lea
 - CPT(x): the least share of strong calls from which PGR is x, on the straight line between steps.
 - Among more than two models the strong one is the best single model on the training rows, and the
   share of calls becomes the share of spending: 0 is the cheapest model's, 1 the strong one's. PGR
-  can then pass 1. A random mix of the two still has APGR 0.5.
+  can then pass 1. A random mix of the two has about 0.5, more where it buys short queries first.
 - AIQ, average improvement in quality (RouterBench, arXiv 2403.12031): mean height of the
   non-decreasing convex hull of (cost, score) between the cheapest and the dearest model's cost. The
   zero router is the hull of the single models, which a random mix of them reaches.
@@ -36,6 +36,7 @@ PRICES_OF_QUALITY = np.concatenate([[1e3], np.geomspace(2.0, 0.002, 30), [0.0]])
 GROUPS = 400
 """Test rows are resampled in at most so many random groups: the same variance, less memory."""
 AIQ_ROUNDS = 240
+TAILS = (0.025, 0.975)
 
 
 @dataclass(frozen=True)
@@ -254,13 +255,24 @@ def curves(routers: Mapping[str, Sequence[Judged]], seed: int) -> dict[str, dict
     return {name: curve(draws, seed) for name, draws in {**routers, "oracle": oracles}.items()}
 
 
-def curve(draws: Sequence[Judged], seed: int) -> dict[str, Any]:
-    """The operating points for a figure: means over draws, with the interval of the score."""
+def curve(draws: Sequence[Judged], seed: int) -> dict[str, list[float]]:
+    """The operating points for a figure: means over draws, with intervals of score and PGR."""
     points = [drawn(one, seed + number) for number, one in enumerate(draws)]
-    scores = np.concatenate([one.score[1:] for one in points])
-    low, high = np.quantile(scores, [0.025, 0.975], axis=0)
-    named = {name: np.mean([getattr(one, name)[0] for one in points], axis=0) for name in _DRAWN}
-    return {name: values.tolist() for name, values in {**named, "low": low, "high": high}.items()}
+    found: dict[str, Floats] = {}
+    for name in ("share", "recovered", "cost", "score"):
+        parts = [getattr(one, name) for one in points]
+        found[name] = np.mean([part[0] for part in parts], axis=0)
+        if name in ("recovered", "score"):
+            bounds = np.quantile(np.concatenate([part[1:] for part in parts]), TAILS, axis=0)
+            found[f"{name}_low"], found[f"{name}_high"] = bounds
+    return {name: values.tolist() for name, values in found.items()}
 
 
-_DRAWN = ("share", "cost", "score", "recovered")
+def singles(draws: Sequence[Judged], models: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Mean `score` and `cost` (USD) of each model on the test rows of all draws."""
+    scores = np.mean([one.scores.mean(axis=0) for one in draws], axis=0)
+    costs = np.mean([one.costs.mean(axis=0) for one in draws], axis=0)
+    return {
+        model: {"score": float(score), "cost": float(cost)}
+        for model, score, cost in zip(models, scores, costs, strict=True)
+    }

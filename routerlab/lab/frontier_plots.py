@@ -13,8 +13,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from routerlab.lab.frontier_words import BENCHMARKS, NAMES
-from routerlab.lab.outcome_settings import SETTINGS
+from routerlab.lab.frontier import hull
+from routerlab.lab.frontier_words import BENCHMARKS, NAMES, SETTINGS, in_order
 from routerlab.lab.plots import COLOURS, GREY, LINES, titled
 from routerlab.lab.published import published
 
@@ -29,6 +29,7 @@ STYLES = {
 
 Details = Mapping[str, Any]
 _MOST_DOMAINS = 14
+_MOST_SINGLES = 5
 
 
 def figures(section: Mapping[str, Any], mode: str) -> dict[str, tuple[Figure, str]]:
@@ -47,76 +48,112 @@ def figures(section: Mapping[str, Any], mode: str) -> dict[str, tuple[Figure, st
 
 
 def frontier(section: Mapping[str, Any], benchmark: str, mode: str) -> tuple[Figure, str]:
-    """Score by cost of each router, the gap to the oracle shaded, single and published routers."""
-    drawn = section["frontier_details"]["curves"][benchmark]
-    figure = Figure(figsize=(8.4, 5.4))
-    axes = figure.subplots()
-    curves = {name: _scaled(curve) for name, curve in drawn["routers"].items()}
-    learned, oracle = curves["learned"], curves["oracle"]
-    grid = np.linspace(learned["cost"][0], max(learned["cost"]), 200)
-    ours, best = (_at(curve, grid) for curve in (learned, oracle))
-    axes.fill_between(grid, ours, best, color=COLOURS[5], alpha=0.16, label="gap to the oracle")
-    axes.fill_between(learned["cost"], learned["low"], learned["high"], color=COLOURS[0], alpha=0.2)
-    for name, (colour, line, _) in STYLES.items():
-        width = 2.4 if name == "learned" else 1.5
-        axes.plot(
-            curves[name]["cost"], curves[name]["score"], color=colour, linestyle=line,
-            linewidth=width, label=NAMES[name],
-        )  # fmt: skip
-    for model, one in drawn["singles"].items():
-        axes.plot(one["cost"] * 1e3, one["score"], "k.", markersize=8)
-        axes.annotate(
-            model.split("/")[-1],
-            (one["cost"] * 1e3, one["score"]),
-            xytext=(5, -10),
-            textcoords="offset points",
-            fontsize=7.5,
-        )
-    _published_by_cost(axes, benchmark, drawn["singles"])
-    shown = [one["score"] for one in drawn["singles"].values()]
-    axes.set_ylim(bottom=min(min(ours), sorted(shown)[-min(len(shown), 6)]) - 0.02)
-    axes.set(xlabel="cost (USD for 1,000 queries, list prices)", ylabel="mean score")
-    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    setting = drawn["setting"]
-    found = section["frontier"][benchmark][setting]
-    over, regret = found["learned"]["over_zero"], found["learned"]["regret"]
+    """Score by strong calls (two models) and by cost, the gap to the oracle shaded.
+
+    Published routers stand among calls, which is what they report.
+    """
+    curves = section["frontier_details"]["curves"][benchmark]
+    panels = 2 if published(benchmark) else 1
+    figure = Figure(figsize=(5.4 * panels + 1, 5))
+    figure.subplots_adjust(wspace=0.24)
+    places = np.atleast_1d(figure.subplots(1, panels, sharey=True))
+    if panels == 2:
+        _by_calls(places[0], benchmark, curves)
+    _by_cost(places[-1], curves)
+    places[0].set_ylabel("mean score")
+    places[0].legend(
+        loc="upper left", bbox_to_anchor=(0, -0.13), frameon=False, ncols=3, fontsize=9
+    )
+    setting = curves["setting"]
+    over, regret = (section["frontier"][benchmark][setting]["learned"][k] for k in _AIQ)
     titled(
-        axes,
+        places[0],
         f"{BENCHMARKS[benchmark]}: routing adds {over['value']:+.3f} at equal spending, "
-        f"the oracle {over['value'] + regret['value']:+.3f}",
-        f"{SETTINGS[setting]}; {over['n']} test rows, band 95 %; recorded outcomes of real "
-        f"models, {mode} mode",
+        f"an oracle would add {over['value'] + regret['value']:+.3f}",
+        f"{SETTINGS[setting]}; {over['n']:,} test rows, bands 95 %; recorded outcomes, {mode} mode",
     )
     return figure, (
-        f"Mean score by cost on {BENCHMARKS[benchmark]}. Averaged over the cost range the learned "
+        f"Mean score on {BENCHMARKS[benchmark]} by cost. Averaged over the cost range the learned "
         f"router is {over['value']:.3f} above a random mix of single models "
         f"({over['low']:.3f} to {over['high']:.3f}) and {regret['value']:.3f} below the oracle."
     )
 
 
+_AIQ = ("over_zero", "regret")
+
+
+def _by_calls(axes: Axes, benchmark: str, curves: Mapping[str, Any]) -> None:
+    cheap, strong = (one["score"] for one in curves["singles"].values())
+    share = curves["routers"]["learned"]["share"]
+    scores = {
+        name: {
+            key: cheap + (strong - cheap) * np.asarray(curve[key])
+            for key in ("recovered", "recovered_low", "recovered_high")
+        }
+        for name, curve in curves["routers"].items()
+    }
+    ours, best = scores["learned"], scores["oracle"]["recovered"]
+    axes.fill_between(share, ours["recovered"], best, color=COLOURS[5], alpha=0.16)
+    low, high = ours["recovered_low"], ours["recovered_high"]
+    axes.fill_between(share, low, high, color=COLOURS[0], alpha=0.2)
+    for name in STYLES:
+        _line(axes, name, share, scores[name]["recovered"])
+    rows = published(benchmark)
+    calls = [row[key] for row in rows for key in ("cpt50", "cpt80")]
+    levels = [cheap + (strong - cheap) * closed for _ in rows for closed in (0.5, 0.8)]
+    axes.plot(calls, levels, "*", color="black", markerfacecolor="none", label="published")
+    axes.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
+    axes.set_xlabel("calls to the strong model")
+
+
+def _by_cost(axes: Axes, curves: Mapping[str, Any]) -> None:
+    single = curves["singles"]
+    names, costs = list(single), np.array([one["cost"] * 1e3 for one in single.values()])
+    scores = np.array([one["score"] for one in single.values()])
+    routers = {name: _scaled(curve) for name, curve in curves["routers"].items()}
+    grid = np.linspace(costs.min(), costs.max(), 300)
+    ours, best = (
+        np.interp(grid, routers[name]["cost"], routers[name]["score"])
+        for name in ("learned", "oracle")
+    )
+    axes.fill_between(
+        grid, ours, np.maximum.accumulate(best), color=COLOURS[5], alpha=0.16,
+        label="gap to the oracle",
+    )  # fmt: skip
+    learned = routers["learned"]
+    axes.fill_between(
+        learned["cost"], learned["score_low"], learned["score_high"], color=COLOURS[0], alpha=0.2
+    )
+    for name in STYLES:
+        if name != "random":
+            _line(axes, name, routers[name]["cost"], routers[name]["score"])
+    # The zero router: what a random mix of single models reaches.
+    xs, ys = hull(costs, scores)
+    _line(axes, "random", [*xs, costs.max()], [*ys, ys[-1]])
+    shown = scores >= np.sort(scores)[-min(len(scores), _MOST_SINGLES)]
+    axes.plot(costs[shown], scores[shown], "k.", markersize=8)
+    for name, x, y in zip(
+        np.array(names)[shown], costs[shown], scores[shown], strict=True
+    ):  # fmt: skip
+        right = x > costs.mean()
+        axes.annotate(
+            name.split("/")[-1], (x, y), xytext=(-5 if right else 5, -11),
+            textcoords="offset points", fontsize=7.5, ha="right" if right else "left",
+        )  # fmt: skip
+    axes.set_xlabel("cost (USD for 1,000 queries, list prices)")
+
+
+def _line(axes: Axes, name: str, x: Any, y: Any) -> None:
+    colour, line, _ = STYLES[name]
+    width = 2.4 if name == "learned" else 1.5
+    axes.plot(x, y, color=colour, linestyle=line, linewidth=width, label=NAMES[name])
+
+
 def _scaled(curve: Mapping[str, list[float]]) -> dict[str, Any]:
     order = np.argsort(curve["cost"], kind="stable")
-    found = {name: np.asarray(values)[order] for name, values in curve.items()}
+    named = ("cost", "score", "score_low", "score_high")
+    found = {name: np.asarray(curve[name])[order] for name in named}
     return {**found, "cost": found["cost"] * 1e3}
-
-
-def _at(curve: Mapping[str, Any], grid: Any) -> Any:
-    return np.interp(grid, curve["cost"], curve["score"])
-
-
-def _published_by_cost(axes: Axes, benchmark: str, singles: Mapping[str, Any]) -> None:
-    rows = published(benchmark)
-    if not rows:
-        return
-    cheap, strong = (np.array([one["cost"] * 1e3, one["score"]]) for one in singles.values())
-    points = []
-    for row in rows:
-        for calls, closed in ((row["cpt50"], 0.5), (row["cpt80"], 0.8)):
-            points.append(cheap + (strong - cheap) * [calls, closed])
-    axes.plot(
-        *np.array(points).T, linestyle="none", marker="*", markersize=9, color="black",
-        markerfacecolor="none", label="published (RouteLLM)",
-    )  # fmt: skip
 
 
 def call_performance(section: Mapping[str, Any], benchmark: str, mode: str) -> tuple[Figure, str]:
@@ -125,12 +162,9 @@ def call_performance(section: Mapping[str, Any], benchmark: str, mode: str) -> t
     drawn = details["curves"][benchmark]
     figure = Figure(figsize=(7.6, 5))
     axes = figure.subplots()
-    for name, (colour, line, _) in STYLES.items():
+    for name in STYLES:
         curve = drawn["routers"][name]
-        axes.plot(
-            curve["share"], curve["recovered"], color=colour, linestyle=line,
-            linewidth=2.2 if name == "learned" else 1.5, label=NAMES[name],
-        )  # fmt: skip
+        _line(axes, name, curve["share"], curve["recovered"])
     rows = published(benchmark)
     for marker, key, closed in (("*", "cpt50", 0.5), ("P", "cpt80", 0.8)):
         axes.plot(
@@ -156,8 +190,8 @@ def call_performance(section: Mapping[str, Any], benchmark: str, mode: str) -> t
         axes,
         f"{BENCHMARKS[benchmark]}: {recovered['value']:.0%} of the gap with {calls['value']:.0%} "
         "strong calls",
-        f"Threshold set on {SETTINGS[drawn['setting']].split(',')[0]} rows to close "
-        f"{chosen['wanted']:.0%}; measured on {calls['n']} others; {mode} mode",
+        f"Threshold set on the labelled rows to close {chosen['wanted']:.0%}; measured on "
+        f"{calls['n']:,} others; {mode} mode",
     )
     return figure, (
         f"Share of the performance gap recovered by share of strong calls on "
@@ -169,7 +203,7 @@ def call_performance(section: Mapping[str, Any], benchmark: str, mode: str) -> t
 
 def apgr(section: Mapping[str, Any], mode: str) -> tuple[Figure, str]:
     """APGR of each router in each setting, with intervals; published figures as stars."""
-    rows = [(b, s) for b, settings in section["frontier"].items() for s in settings]
+    rows = [(benchmark, setting) for benchmark, setting, _ in in_order(section["frontier"])]
     figure = Figure(figsize=(8.4, 1.4 + 0.62 * len(rows)))
     axes = figure.subplots()
     for place, (benchmark, setting) in enumerate(rows):
@@ -196,7 +230,7 @@ def apgr(section: Mapping[str, Any], mode: str) -> tuple[Figure, str]:
     )
     return figure, (
         f"APGR by benchmark, setting and router. The learned policy has the best APGR in {wins} of "
-        f"{len(rows)} settings; in the first, {rows[0][0]} {rows[0][1]}, it has "
+        f"{len(rows)} settings; on {rows[0][0]}, {rows[0][1]}, it has "
         f"{first['learned']['value']:.3f}."
     )
 

@@ -22,8 +22,17 @@ NAMES = {
 """The routers, as they are called in tables and figures."""
 
 BENCHMARKS = {"mmlu": "MMLU", "gsm8k": "GSM8K", "mt_bench": "MT-Bench", "llmrouter": "LLMRouter"}
+SETTINGS = {
+    "labels_1500": "1,500 labelled rows of the same benchmark, test on the rest",
+    "five_fold": "the same benchmark, cross-validated in five folds",
+    "source_split": "the benchmark's own training rows, without those that leak into its test",
+    "leave_one_domain_out": "no row of the tested domain",
+    "other_benchmarks_only": "other benchmarks of the same models alone",
+}
+"""Who is trained on what, as `outcome_settings` has it."""
+
 Frontier = Mapping[str, Mapping[str, Mapping[str, Any]]]
-_COLUMNS = ("apgr", "cpt50", "cpt80", "aiq", "over_zero", "regret")
+_COLUMNS = ("apgr", "cpt50", "cpt80")
 
 
 def as_dicts(judged: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Metric]]]]) -> Any:
@@ -40,13 +49,19 @@ def as_dicts(judged: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Metric]
     }
 
 
+def in_order(frontier: Frontier) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """Benchmark, setting and its routers, in the order of `BENCHMARKS` and `SETTINGS`."""
+    return [
+        (benchmark, setting, frontier[benchmark][setting])
+        for benchmark in BENCHMARKS
+        for setting in SETTINGS
+        if setting in frontier.get(benchmark, {})
+    ]
+
+
 def verdicts(frontier: Frontier) -> list[str]:
     """A sentence a benchmark and setting: who has the best APGR, and what was published."""
-    return [
-        _verdict(benchmark, setting, routers)
-        for benchmark, settings in frontier.items()
-        for setting, routers in settings.items()
-    ]
+    return [_verdict(*row) for row in in_order(frontier)]
 
 
 def _verdict(benchmark: str, setting: str, routers: Mapping[str, Any]) -> str:
@@ -85,17 +100,16 @@ def summary_lines(frontier: Frontier, details: Mapping[str, Any]) -> list[str]:
         "| benchmark | setting | router | APGR | CPT(50) | CPT(80) |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    for benchmark, settings in frontier.items():
-        title = BENCHMARKS[benchmark]
-        for setting, routers in settings.items():
-            for name, figures in routers.items():
-                cells = " | ".join(_cell(figures[column]) for column in _COLUMNS[:3])
-                lines.append(f"| {title} | {setting} | {NAMES[name]} | {cells} |")
-        lines += [
-            f"| {title} | published | {row['router']} | {row['apgr']:.3f} | "
-            f"{row['cpt50']:.3f} | {row['cpt80']:.3f} |"
-            for row in published(benchmark)
-        ]
+    for benchmark, setting, routers in in_order(frontier):
+        for name, title in NAMES.items():
+            cells = " | ".join(_cell(routers[name][column]) for column in _COLUMNS)
+            lines.append(f"| {BENCHMARKS[benchmark]} | {setting} | {title} | {cells} |")
+    lines += [
+        f"| {BENCHMARKS[benchmark]} | published | {row['router']} | {row['apgr']:.3f} | "
+        f"{row['cpt50']:.3f} | {row['cpt80']:.3f} |"
+        for benchmark in frontier
+        for row in published(benchmark)
+    ]
     return [
         *lines,
         "",
@@ -116,6 +130,6 @@ def table(frontier: Frontier, benchmark: str) -> dict[tuple[str, str], dict[str,
         for name, figures in routers.items():
             rows[setting, NAMES[name]] = {key: _cell(value) for key, value in figures.items()}
     for row in published(benchmark):
-        shown = {key: f"{row[key]:.3f}" for key in _COLUMNS[:3]}
+        shown = {key: f"{row[key]:.3f}" for key in _COLUMNS}
         rows["published", row["router"]] = shown
     return rows

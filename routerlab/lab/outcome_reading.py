@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.model_selection import KFold
 
 from routerlab.lab import metrics
-from routerlab.lab.frontier import GROUPS, STEPS, Judged, answered_by, curves
+from routerlab.lab.frontier import GROUPS, STEPS, Judged, answered_by, curves, singles
 from routerlab.lab.outcome_learning import learned
 from routerlab.lab.outcome_settings import FOLDS, Draw, Prepared, settings_of
 
@@ -43,7 +43,9 @@ def details(
             name: {
                 "setting": main[name],
                 "routers": curves(by_setting[main[name]], seed),
-                "singles": prepared[name].outcomes.singles,
+                "singles": singles(
+                    by_setting[main[name]]["learned"], prepared[name].outcomes.models
+                ),
             }
             for name, by_setting in runs.items()
         },

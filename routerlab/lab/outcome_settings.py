@@ -33,13 +33,6 @@ Split: TypeAlias = tuple[Rows, Rows]
 Draw: TypeAlias = list[Split]
 """Splits whose test rows together are judged."""
 
-SETTINGS = {
-    "labels_1500": "1,500 labelled rows of the same benchmark, test on the rest",
-    "five_fold": "the same benchmark, cross-validated in five folds",
-    "source_split": "the benchmark's own training rows, without those that leak into its test",
-    "leave_one_domain_out": "no row of the tested domain",
-    "other_benchmarks_only": "other benchmarks of the same models alone",
-}
 LABELS = 1_500
 MOST_DOMAINS = 20
 DOMAIN_GROUPS = 8
