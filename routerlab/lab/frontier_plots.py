@@ -54,7 +54,7 @@ def frontier(section: Mapping[str, Any], benchmark: str, mode: str) -> tuple[Fig
     """
     curves = section["frontier_details"]["curves"][benchmark]
     panels = 2 if published(benchmark) else 1
-    figure = Figure(figsize=(5.4 * panels + 1, 5))
+    figure = Figure(figsize=(11.8 if panels == 2 else 8.4, 5))
     figure.subplots_adjust(wspace=0.24)
     places = np.atleast_1d(figure.subplots(1, panels, sharey=True))
     if panels == 2:
@@ -83,7 +83,8 @@ _AIQ = ("over_zero", "regret")
 
 
 def _by_calls(axes: Axes, benchmark: str, curves: Mapping[str, Any]) -> None:
-    cheap, strong = (one["score"] for one in curves["singles"].values())
+    by_cost = sorted(curves["singles"].values(), key=lambda one: float(one["cost"]))
+    cheap, strong = (one["score"] for one in by_cost)
     share = curves["routers"]["learned"]["share"]
     scores = {
         name: {
@@ -93,7 +94,9 @@ def _by_calls(axes: Axes, benchmark: str, curves: Mapping[str, Any]) -> None:
         for name, curve in curves["routers"].items()
     }
     ours, best = scores["learned"], scores["oracle"]["recovered"]
-    axes.fill_between(share, ours["recovered"], best, color=COLOURS[5], alpha=0.16)
+    axes.fill_between(
+        share, ours["recovered"], best, color=COLOURS[5], alpha=0.16, label="gap to the oracle"
+    )
     low, high = ours["recovered_low"], ours["recovered_high"]
     axes.fill_between(share, low, high, color=COLOURS[0], alpha=0.2)
     for name in STYLES:
@@ -116,10 +119,8 @@ def _by_cost(axes: Axes, curves: Mapping[str, Any]) -> None:
         np.interp(grid, routers[name]["cost"], routers[name]["score"])
         for name in ("learned", "oracle")
     )
-    axes.fill_between(
-        grid, ours, np.maximum.accumulate(best), color=COLOURS[5], alpha=0.16,
-        label="gap to the oracle",
-    )  # fmt: skip
+    top = np.maximum.accumulate(best)
+    axes.fill_between(grid, ours, top, color=COLOURS[5], alpha=0.16, label="gap to the oracle")
     learned = routers["learned"]
     axes.fill_between(
         learned["cost"], learned["score_low"], learned["score_high"], color=COLOURS[0], alpha=0.2

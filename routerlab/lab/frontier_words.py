@@ -25,7 +25,7 @@ BENCHMARKS = {"mmlu": "MMLU", "gsm8k": "GSM8K", "mt_bench": "MT-Bench", "llmrout
 SETTINGS = {
     "labels_1500": "1,500 labelled rows of the same benchmark, test on the rest",
     "five_fold": "the same benchmark, cross-validated in five folds",
-    "source_split": "the benchmark's own training rows, without those that leak into its test",
+    "source_split": "the benchmark's own split, without leaked rows",
     "leave_one_domain_out": "no row of the tested domain",
     "other_benchmarks_only": "other benchmarks of the same models alone",
 }
@@ -81,6 +81,9 @@ def _verdict(benchmark: str, setting: str, routers: Mapping[str, Any]) -> str:
             f"({gain['low']:+.3f} to {gain['high']:+.3f}) for "
             f"{able['learned']['spending']['value']:.0%} of its cost"
         )
+        top = max(able, key=lambda name: float(able[name]["gain"]["value"]))
+        if top in ("length_only", "tfidf"):
+            said += f"; {NAMES[top]} has {able[top]['gain']['value']:+.3f} there"
     return said + "."
 
 
