@@ -1,6 +1,6 @@
 """Learners that were tried for the outcome policy, compared on training rows alone.
 
-Does not know: test rows. Nothing of a benchmark's test rows enters the choice of a learner.
+Does not know: test rows, what is served in the end.
 """
 
 from __future__ import annotations
