@@ -10,6 +10,7 @@ from routerlab.billing import Session
 from routerlab.errors import DataError, ResultsError
 from routerlab.lab import benchmark, report, summarize
 from routerlab.lab.arena import RouterFactory, endpoints_for
+from routerlab.lab.frontier_words import NAMES
 from routerlab.lab.provenance import manifest
 from routerlab.lab.queries import load_benchmark, load_variants
 from routerlab.lab.recordings import RecordingHub, load_recording
@@ -158,6 +159,7 @@ def small_report() -> report.Report:
         ),
     }
     four = {"route_ms": metric, "cost_usd": metric, "hit_rate": metric, "accuracy": metric}
+    outcome = dict.fromkeys("apgr cpt50 cpt80 aiq over_zero regret".split(), metric)
     names = "routed_usd routed_no_cache_usd always_strongest_usd always_cheapest_usd random_usd"
     return {
         "provenance": {
@@ -217,6 +219,12 @@ def small_report() -> report.Report:
         },
         "by_tier": {"simple": dict(four)},
         "by_provider": {"openai": four},
+        "frontier": {"mmlu": {"labels_1500": dict.fromkeys(NAMES, outcome)}},
+        "frontier_details": {
+            **{key: {} for key in ("published", "curves", "thresholds", "domains", "candidates")},
+            "notes": ["gsm8k: not at hand"],
+            "verdicts": ["MMLU: learned wins."],
+        },
         "figures": {"confusion": "A confusion matrix."},
     }
 
@@ -228,6 +236,9 @@ def test_report_is_checked_and_summarized(tmp_path):
     assert "simulated" in text
     assert "![A confusion matrix.](figures/confusion.png)" in text
     assert "50.0% [40.0%, 60.0%]" in text
+    assert "| MMLU | labels_1500 | learned | 0.500 [0.400, 0.600] |" in text
+    assert "| MMLU | published | similarity-weighted ranking | 0.603 |" in text
+    assert "- Left out: gsm8k: not at hand" in text
 
 
 @pytest.mark.parametrize(
@@ -238,6 +249,7 @@ def test_report_is_checked_and_summarized(tmp_path):
         (lambda r: r["latency"]["route_ms"].update(p50=3), "latency/route_ms/p50"),
         (lambda r: r["provenance"].update(mode="guessed"), "provenance/mode"),
         (lambda r: r.update(extra=1), "extra"),
+        (lambda r: r["frontier"]["mmlu"]["labels_1500"].pop("oracle"), "labels_1500"),
         (lambda r: r["by_tier"]["simple"].pop("hit_rate"), "by_tier/simple"),
         (
             lambda r: r["cost"].update(saved={"value": float("nan"), "low": 0, "high": 0, "n": 1}),

@@ -94,7 +94,7 @@ def test_prices_of_the_pair_are_the_vendors():
 
 def test_shapes_that_do_not_fit_are_refused():
     two = np.zeros((2, 1))
-    fine = outcomes.Outcomes("x", ("a", "b"), ("d", "d"), ("m",), two, two, two[:, 0] > 0)
+    fine = outcomes.Outcomes("x", ("a", "b"), ("d", "d"), ("m",), two, two, two, two[:, 0] > 0)
     with pytest.raises(DataError, match="differ in number"):
         replace(fine, texts=("a",))
 

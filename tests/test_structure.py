@@ -49,9 +49,10 @@ def test_serving_floor_has_no_lab_libraries():
 FLOORS = [
     {"errors", "files", "types", "query"},
     {"catalog", "tokens", "embedding", "weights", "billing", "breaker", "flight", "blas"},
-    {"cues"},
-    {"tiermodel"},
+    {"cues", "surface"},
+    {"tiermodel", "outcome_model"},
     {"classifier", "policies", "cache", "providers", "attempts"},
+    {"outcome_policy"},
     {"pipeline", "judge"},
     {"router"},
     {"streaming"},

@@ -34,7 +34,8 @@ class Metric:
         return asdict(self)
 
 
-def _interval(draws: Floats) -> tuple[float, float]:
+def interval(draws: Floats) -> tuple[float, float]:
+    """Percentile interval of bootstrap draws; those that are no number are left out."""
     tail = (1 - LEVEL) / 2
     low, high = np.nanquantile(draws, [tail, 1 - tail])
     return float(low), float(high)
@@ -64,18 +65,25 @@ def clustered_all(
 ) -> dict[str, Metric]:
     """Several figures of the same sums, on the same resampled clusters, as in `clustered`."""
     values = np.column_stack([np.asarray(column, dtype=float) for column in columns])
+    sums = resampled_sums(values, clusters, seed=seed)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return {
+            name: Metric(float(one(sums[0])), *interval(one(sums[1:])), n=len(values))
+            for name, one in statistics.items()
+        }
+
+
+def resampled_sums(values: Floats, clusters: Sequence[str], *, seed: int) -> Floats:
+    """Sums of columns, values of shape (n, k): of all rows first, then of each bootstrap draw.
+
+    Shape (1 + ROUNDS, k); whole clusters are resampled.
+    """
     if len(values) == 0:
         raise ValueError("no observations: there is nothing to measure")
     names, members = np.unique(np.asarray(clusters), return_inverse=True)
     sums = np.zeros((len(names), values.shape[1]))
     np.add.at(sums, members, values)
-    draws = _resampling(len(names), seed) @ sums
-    whole = values.sum(axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return {
-            name: Metric(float(one(whole)), *_interval(one(draws)), n=len(values))
-            for name, one in statistics.items()
-        }
+    return np.concatenate([values.sum(axis=0)[None], _resampling(len(names), seed) @ sums])
 
 
 @lru_cache(maxsize=4)
@@ -140,4 +148,4 @@ def quantile(values: ArrayLike, q: float, *, seed: int) -> Metric:
         raise ValueError("no observations: there is nothing to measure")
     rng = np.random.default_rng(seed)
     draws = np.quantile(rng.choice(column, size=(ROUNDS, len(column))), q, axis=1)
-    return Metric(float(np.quantile(column, q)), *_interval(draws), n=len(column))
+    return Metric(float(np.quantile(column, q)), *interval(draws), n=len(column))

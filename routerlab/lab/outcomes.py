@@ -15,7 +15,7 @@ import csv
 import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,8 @@ class Outcomes:
 
     `texts`: what a router sees of a query. `domains`: subject, category or task of each. `models`:
     cheapest first. `scores`, shape (n, k): within `scale`, 0 to 1 or, for MT-Bench, 1 to 10.
-    `costs`, shape (n, k): USD. `held_out`, shape (n,): what the source keeps for tests, nowhere
+    `costs`, shape (n, k): USD; `expected`: what can be said of them before the call, with answers
+    of each model's mean length. `held_out`, shape (n,): what the source keeps for tests, nowhere
     true if it keeps nothing.
     """
 
@@ -59,12 +60,14 @@ class Outcomes:
     models: tuple[str, ...]
     scores: Floats
     costs: Floats
+    expected: Floats
     held_out: NDArray[np.bool_]
     scale: tuple[float, float] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
         shape = (len(self.texts), len(self.models))
-        if not (self.scores.shape == self.costs.shape == shape and len(self.domains) == shape[0]):
+        shapes = {self.scores.shape, self.costs.shape, self.expected.shape}
+        if not (shapes == {shape} and len(self.domains) == shape[0]):
             raise DataError(f"{self.name}: texts, domains, scores and costs differ in number")
 
     def __len__(self) -> int:
@@ -75,6 +78,30 @@ class Outcomes:
         """Scores from 0 to 1, shape (n, k): what is learned."""
         low, high = self.scale
         return (self.scores - low) / (high - low)
+
+    @property
+    def singles(self) -> dict[str, dict[str, float]]:
+        """Mean `score` and `cost` of each model, asked every query."""
+        means = zip(self.scores.mean(axis=0), self.costs.mean(axis=0), strict=True)
+        return {
+            model: {"score": float(score), "cost": float(cost)}
+            for model, (score, cost) in zip(self.models, means, strict=True)
+        }
+
+    def part(self, rows: int, seed: int) -> Outcomes:
+        """So many rows drawn at random; all of them for 0 or where there are no more."""
+        if not 0 < rows < len(self):
+            return self
+        kept = np.sort(np.random.default_rng(seed).permutation(len(self))[:rows])
+        return replace(
+            self,
+            texts=tuple(self.texts[row] for row in kept),
+            domains=tuple(self.domains[row] for row in kept),
+            scores=self.scores[kept],
+            costs=self.costs[kept],
+            expected=self.expected[kept],
+            held_out=self.held_out[kept],
+        )
 
     def tidy(self) -> pd.DataFrame:
         """One row a query and model: `query` (its number), `domain`, `model`, `score`, `cost`."""
@@ -161,13 +188,15 @@ def load_llmrouter() -> Outcomes:
     models = sorted(rows[0]["scores"], key=lambda m: (float(prices[m]["input_price"]), m))
     usd = np.array([[prices[m]["input_price"], prices[m]["output_price"]] for m in models])
     texts = [row["question"] for row in rows]
+    costs = (np.outer(_tokens(texts), usd[:, 0]) + ASSUMED_ANSWER_TOKENS * usd[:, 1]) / 1e6
     return Outcomes(
         name="llmrouter",
         texts=tuple(texts),
         domains=tuple(task_of[text] for text in texts),
         models=tuple(models),
         scores=np.array([[row["scores"][model] for model in models] for row in rows], dtype=float),
-        costs=(np.outer(_tokens(texts), usd[:, 0]) + ASSUMED_ANSWER_TOKENS * usd[:, 1]) / 1e6,
+        costs=costs,
+        expected=costs,
         held_out=np.arange(len(rows)) >= len(train),
     )
 
@@ -181,12 +210,14 @@ LOADERS: dict[str, Callable[[], Outcomes]] = {
 }
 
 
-def load_all() -> tuple[dict[str, Outcomes], list[str]]:
-    """Every benchmark that can be had, by name, and a line for each that cannot."""
+def load_all(
+    names: Sequence[str] = tuple(LOADERS),
+) -> tuple[dict[str, Outcomes], list[str]]:
+    """The named benchmarks that can be had, and a line for each that cannot."""
     found, notes = {}, []
-    for name, load in LOADERS.items():
+    for name in names:
         try:
-            found[name] = load()
+            found[name] = LOADERS[name]()
         except DataError as error:
             notes.append(f"{name}: {error}")
     return found, notes
@@ -201,9 +232,13 @@ def _of_pair(
     scale: tuple[float, float] = (0.0, 1.0),
 ) -> Outcomes:
     usd = np.array([PAIR_USD_PER_MTOK[model] for model in PAIR])
-    costs = (np.outer(_tokens(texts), usd[:, 0]) + answer_tokens * usd[:, 1]) / 1e6
+    asking = np.outer(_tokens(texts), usd[:, 0])
+    costs, expected = (
+        (asking + tokens * usd[:, 1]) / 1e6
+        for tokens in (answer_tokens, answer_tokens.mean(axis=0))
+    )
     none = np.zeros(len(texts), dtype=bool)
-    return Outcomes(name, tuple(texts), tuple(domains), PAIR, scores, costs, none, scale)
+    return Outcomes(name, tuple(texts), tuple(domains), PAIR, scores, costs, expected, none, scale)
 
 
 def _contaminated(benchmark: str) -> set[str]:

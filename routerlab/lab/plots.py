@@ -6,8 +6,12 @@ the data came about.
 
 from __future__ import annotations
 
+import base64
+import html
+import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +79,29 @@ def save(figure: Figure, folder: Path, name: str, alt: str) -> None:
                 path, format=kind, metadata=metadata, bbox_inches="tight"
             ),
         )
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as a notebook and its HTML page show it, with its alt text."""
+
+    png: bytes
+    alt: str
+
+    def _repr_html_(self) -> str:
+        source = base64.b64encode(self.png).decode()
+        alt = html.escape(self.alt, quote=True)
+        return f'<img alt="{alt}" style="max-width:100%" src="data:image/png;base64,{source}">'
+
+
+def pictures(drawn: Mapping[str, tuple[Figure, str]]) -> dict[str, Picture]:
+    """Pictures of figures with their alt texts, by name."""
+    found = {}
+    for name, (figure, alt) in drawn.items():
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+        found[name] = Picture(buffer.getvalue(), alt)
+    return found
 
 
 def latency_ecdf(rows: pd.DataFrame, mode: str) -> tuple[Figure, str]:

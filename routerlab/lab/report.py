@@ -16,6 +16,7 @@ import jsonschema
 
 from routerlab.errors import ResultsError
 from routerlab.files import write_json, write_text
+from routerlab.lab.frontier_words import summary_lines
 from routerlab.lab.scoring import SETS
 
 REPORT_VERSION = 1
@@ -158,6 +159,11 @@ def write_summary(results: Path, report: Report) -> Path:
         *_breakdown("provider", report["by_provider"]),
         *_classification(report["classification"]),
         *_streaming(report["streaming"]),
+        *(
+            summary_lines(report["frontier"], report["frontier_details"])
+            if "frontier" in report
+            else ()
+        ),
         "## Figures",
         "",
         *(f"![{alt}](figures/{name}.png)\n" for name, alt in report["figures"].items()),

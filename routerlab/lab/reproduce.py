@@ -39,6 +39,7 @@ NOTEBOOKS = (
     "02_train_classifier",
     "03_calibrate_cache",
     "04_run_benchmark",
+    "05_cost_quality_frontier",
     "06_plot_metrics",
 )
 SMOKE: Mapping[str, Mapping[str, Any]] = {
@@ -58,6 +59,11 @@ SMOKE: Mapping[str, Mapping[str, Any]] = {
         "overhead_pairs": 2,
         "concurrent_streams": 50,
         "memory_rounds": 5,
+    },
+    "05_cost_quality_frontier": {
+        "benchmarks": ["mt_bench"],
+        "draws": 1,
+        "candidate_draws": 0,
     },
 }
 LIVE: Mapping[str, Mapping[str, Any]] = {
