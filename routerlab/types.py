@@ -56,12 +56,17 @@ class CostEstimate:
 
 @dataclass(frozen=True)
 class Audit:
-    """A cache decision to be judged: is `answer`, stored for `source`, right for `asked` too?"""
+    """A cache decision to be judged: is `answer`, stored for `source`, right for `asked` too?
+
+    `rate`: the chance that such a decision was picked.
+    """
 
     asked: str
     source: str
     answer: str = field(repr=False)
     score: float
+    cosine: float
+    rate: float
 
 
 @dataclass(frozen=True)

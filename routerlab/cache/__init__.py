@@ -120,7 +120,7 @@ class SemanticCache:
     def judged(self, audit: Audit, right: bool) -> None:
         """Learn a verdict: would the stored answer have been right?"""
         with self._lock:
-            self.controller.learn(audit.score, right)
+            self.controller.learn(audit.score, audit.cosine, right, audit.rate)
 
     def forget(self, entry_id: int) -> bool:
         """Remove an entry for good; False where there was none."""
@@ -160,11 +160,19 @@ class SemanticCache:
         score = (
             cosine if self.verifier is None else self.verifier.score(key.text, entry.text, cosine)
         )
-        decision: Decision = self.controller.decide(score)
-        audit = Audit(key.text, entry.text, entry.answer, score) if decision.audit else None
+        decision: Decision = self.controller.decide(score, cosine)
+        audit = None
+        if decision.audit:
+            audit = Audit(key.text, entry.text, entry.answer, score, cosine, decision.rate)
         if decision.hit:
-            return self._served(entry, "semantic", score, cosine, audit)
-        return CacheResult(status="miss", score=score, threshold=self.threshold, audit=audit)
+            return self._served(entry, "semantic", decision.score, cosine, audit)
+        return CacheResult(
+            status="miss",
+            score=decision.score,
+            threshold=self.threshold,
+            cosine=cosine,
+            audit=audit,
+        )
 
     def _nearest(self, key: CacheKey, vector: Vectors) -> tuple[Entry, float] | None:
         """The nearest entry that is fresh; stale ones are removed on the way."""

@@ -4,7 +4,9 @@ Each look-up offers the score of its best candidate. Some decisions are audited:
 whether the stored answer would have been right. From the verdicts on recent look-ups the threshold
 is set so low that the upper bound of false hits a look-up just stays under the rate asked for. The
 claim is that bound, audited and running; it is no proof about the next query. Without verdicts the
-threshold stays where it was calibrated offline. Does not know: texts, vectors, who judges.
+threshold stays where it was calibrated offline. Verdicts also tell how far the answers of this
+traffic follow the cosine and how far the verifier, so the two are weighed anew with them. Does not
+know: texts, vectors, who judges.
 """
 
 from __future__ import annotations
@@ -12,10 +14,12 @@ from __future__ import annotations
 import random
 from collections import deque
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float64]
 
 LEAST_VERDICTS = 300
 """The offline threshold holds until this many decisions were judged."""
@@ -41,6 +45,9 @@ BANDS = 8
 CONFIDENCE = 0.95
 _DRAWS = 400
 _UPDATE_EVERY = 50
+_PRIOR = np.diag([1e-3, 1.0, 1.0])
+"""How firmly the weights are held to the verifier alone: precision, as of one verdict each."""
+_VERIFIER_ALONE = np.array([0.0, 1.0, 0.0])
 
 
 class Judge(Protocol):
@@ -55,10 +62,15 @@ class Judge(Protocol):
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether to serve, and whether to have the decision judged."""
+    """Whether to serve. `score`: as weighed for this traffic. `audit`: whether to have it judged.
+
+    `rate`: the chance that such a decision had to be audited.
+    """
 
     hit: bool
-    audit: bool
+    score: float
+    audit: bool = False
+    rate: float = 0.0
 
 
 class ThresholdController:
@@ -76,42 +88,45 @@ class ThresholdController:
         audited: bool = False,
         seed: int = 0,
     ) -> None:
+        if np.isnan(threshold):
+            raise ValueError("threshold is a number, got nan")
         if not 0 < max_false_hit_rate < 1:
             raise ValueError(f"max_false_hit_rate lies between 0 and 1, got {max_false_hit_rate}")
-        if np.isnan(threshold):
-            raise ValueError("threshold is not a number")
         self.threshold = threshold
         self.max_false_hit_rate = max_false_hit_rate
         self.audited = audited
         self.verdicts = 0
-        self._scores: deque[float] = deque(maxlen=WINDOW)
-        self._judged: deque[tuple[float, bool]] = deque(maxlen=MOST_VERDICTS)
+        self._seen: deque[tuple[float, float]] = deque(maxlen=WINDOW)
+        self._judged: deque[tuple[float, float, float, bool]] = deque(maxlen=MOST_VERDICTS)
+        self._weights: Floats | None = None
         self._floor = -np.inf
         self._looked_up = 0
         self._random = random.Random(seed)
         self._draws = np.random.default_rng(seed)
 
-    def decide(self, score: float | None) -> Decision:
-        """Serve or not, given the best candidate's score (None: there is none)."""
+    def decide(self, score: float | None, cosine: float = 0.0) -> Decision:
+        """Serve or not, given the best candidate's score and cosine (None: there is none)."""
         if not self.audited:
-            return Decision(score is not None and score >= self.threshold, audit=False)
-        self._scores.append(-np.inf if score is None else score)
+            given = -np.inf if score is None else score
+            return Decision(score is not None and given >= self.threshold, given)
+        self._seen.append((np.nan, np.nan) if score is None else (score, cosine))
         self._looked_up += 1
         if self._looked_up % _UPDATE_EVERY == 0:
             self._update()
         if score is None:
-            return Decision(hit=False, audit=False)
-        hit = score >= self.threshold
+            return Decision(hit=False, score=-np.inf)
+        weighed = float(self._weighed(np.array([[score, cosine]]))[0])
+        hit = weighed >= self.threshold
         if self.verdicts < LEAST_VERDICTS:
-            rate = 1.0 if hit or score >= self._floor else 0.0
+            rate = 1.0 if hit or weighed >= self._floor else 0.0
         else:
             of_hits = EARLY_HIT_AUDITS if self.verdicts < MOST_VERDICTS else HIT_AUDITS
-            rate = of_hits if hit else NEAR_HIT_AUDITS if score >= self._floor else 0.0
-        return Decision(hit, audit=self._random.random() < rate)
+            rate = of_hits if hit else NEAR_HIT_AUDITS if weighed >= self._floor else 0.0
+        return Decision(hit, weighed, self._random.random() < rate, rate)
 
-    def learn(self, score: float, right: bool) -> None:
-        """Take in a verdict on an audited decision."""
-        self._judged.append((score, right))
+    def learn(self, score: float, cosine: float, right: bool, rate: float = 1.0) -> None:
+        """Take in a verdict on a candidate; `rate` is that of the decision that was audited."""
+        self._judged.append((score, cosine, rate, right))
         self.verdicts += 1
 
     def describe(self) -> str:
@@ -124,8 +139,19 @@ class ThresholdController:
         bound = f"{CONFIDENCE:.0%} bound of {self.max_false_hit_rate:.1%} false hits"
         return f"{at}, set to keep the {bound} by {len(self._judged)} audits"
 
+    def _weighed(self, pairs: Floats) -> Floats:
+        """Scores, shape (n,), of verifier's score and cosine, shape (n, 2), as weighed now."""
+        if self._weights is None:
+            first: Floats = pairs[:, 0]
+            return first
+        return _sigmoid(_design(pairs) @ self._weights)
+
     def _update(self) -> None:
-        scores = np.sort(np.array(self._scores))[::-1]
+        if self.verdicts >= LEAST_VERDICTS:
+            judged = np.array(self._judged, dtype=float)
+            self._weights = _fit_weights(judged[:, :2], judged[:, 3], self._weights)
+        seen = self._weighed(np.array(self._seen))
+        scores = np.sort(np.where(np.isnan(seen), -np.inf, seen))[::-1]
         if self.verdicts < LEAST_VERDICTS:
             self._floor = _at_share(scores, FIRST_JUDGED)
             return
@@ -134,36 +160,62 @@ class ThresholdController:
         edges = edges[np.isfinite(edges)]
         if len(edges) == 0:
             return
-        fits = np.flatnonzero(self._bounds(scores, edges) > self.max_false_hit_rate)
-        lowest = len(edges) if len(fits) == 0 else int(fits[0])
+        too_many = np.flatnonzero(self._bounds(scores, edges) > self.max_false_hit_rate)
+        lowest = len(edges) if len(too_many) == 0 else int(too_many[0])
         self.threshold = float(edges[lowest - 1]) if lowest else np.inf
         # As many look-ups again below the threshold as above it: where it may go next.
         served = float((scores >= self.threshold).mean())
         self._floor = _at_share(scores, min(MOST_SERVED, max(2 * served, LEAST_JUDGED)))
 
-    def _bounds(
-        self, scores: NDArray[np.float64], edges: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
+    def _bounds(self, scores: Floats, edges: Floats) -> Floats:
         """Upper bound of false hits a look-up, were the threshold at each of the edges.
 
         How many look-ups fall into a band of scores is known; how many of them would be wrong is
-        the verdicts' share, with the Beta posterior that Clopper-Pearson's bound is a quantile of
-        (Jeffreys' prior). Whether a decision is judged depends on its score alone, so within a
-        band the verdicts are a fair sample, however often each side of the threshold is audited.
+        the verdicts' share, each counted by the inverse of its audit's rate, with the Beta
+        posterior that Clopper-Pearson's bound is a quantile of (Jeffreys' prior) at the effective
+        number of verdicts.
         """
-        judged = np.array(self._judged)
-        band = np.searchsorted(-edges, -judged[:, 0], side="left")
-        count = np.bincount(band, minlength=len(edges) + 1)[: len(edges)]
-        wrong = np.bincount(band, weights=1 - judged[:, 1], minlength=len(edges) + 1)[: len(edges)]
+        judged = np.array(self._judged, dtype=float)
+        band = np.searchsorted(-edges, -self._weighed(judged[:, :2]), side="left")
+        weight, wrong = 1 / judged[:, 2], 1 - judged[:, 3]
+        total, squared, bad = (
+            np.bincount(band, weights=column, minlength=len(edges) + 1)[: len(edges)]
+            for column in (weight, weight**2, weight * wrong)
+        )
+        some = np.where(total > 0, total, 1)
+        count = total**2 / np.where(squared > 0, squared, 1)
+        wrongs = count * bad / some
         above = np.searchsorted(-scores, -edges, side="right") / len(scores)
         share = np.diff(above, prepend=0.0)
-        draws = self._draws.beta(wrong + 0.5, count - wrong + 0.5, size=(_DRAWS, len(edges)))
-        bounds: NDArray[np.float64] = np.quantile(
-            np.cumsum(draws * share, axis=1), CONFIDENCE, axis=0
-        )
+        draws = self._draws.beta(wrongs + 0.5, count - wrongs + 0.5, size=(_DRAWS, len(edges)))
+        bounds: Floats = np.quantile(np.cumsum(draws * share, axis=1), CONFIDENCE, axis=0)
         return bounds
 
 
-def _at_share(scores: NDArray[np.float64], share: float) -> float:
+def _at_share(scores: Floats, share: float) -> float:
     """The score that this share of `scores`, sorted downwards, reaches."""
     return float(scores[max(1, int(share * len(scores))) - 1])
+
+
+def _design(pairs: Floats) -> Floats:
+    """Intercept, logit of the score and nearness of the cosine, shape (n, 3)."""
+    score = np.clip(pairs[:, 0], 1e-9, 1 - 1e-9)
+    nearness = -np.log(np.maximum(1.0005 - pairs[:, 1], 1e-4))
+    return np.column_stack([np.ones(len(pairs)), np.log(score / (1 - score)), nearness])
+
+
+def _fit_weights(pairs: Floats, right: Floats, start: Floats | None) -> Floats:
+    """Logistic weights of the verdicts, drawn to the verifier alone where there are few."""
+    columns = _design(pairs)
+    weights = _VERIFIER_ALONE if start is None else start
+    for _ in range(8):  # Newton's steps
+        chance = _sigmoid(columns @ weights)
+        slope = columns.T @ (right - chance) - _PRIOR @ (weights - _VERIFIER_ALONE)
+        curvature = columns.T @ (columns * (chance * (1 - chance))[:, None]) + _PRIOR
+        weights = weights + np.clip(np.linalg.solve(curvature, slope), -2, 2)
+    return weights
+
+
+def _sigmoid(logits: Floats) -> Floats:
+    chances: Floats = 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
+    return chances

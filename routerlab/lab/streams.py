@@ -129,15 +129,15 @@ def run_arm(stream: Stream, arm: Arm) -> Served:
         if is_time_sensitive(text):
             continue
         column = next((c for c, j in enumerate(stream.near[row]) if j >= 0 and stored[j]), None)
+        cosine = 0.0 if column is None else float(stream.cosines[row, column])
         score = None
         if column is not None:
-            cosine = float(stream.cosines[row, column])
             score = stream.score(row, column) if arm.verified else cosine
-        decision = controller.decide(score)
-        if column is not None:
+        decision = controller.decide(score, cosine)
+        if score is not None:
             agrees = bool(stream.answers[stream.near[row, column]] == stream.answers[row])
-            if decision.audit and score is not None:
-                controller.learn(score, agrees)
+            if decision.audit:
+                controller.learn(score, cosine, agrees, decision.rate)
                 audits += 1
             if decision.hit:
                 hit[row], right[row] = True, agrees
