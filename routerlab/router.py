@@ -156,8 +156,7 @@ class LLMRouter:
             async for completion, joined in flying:
                 if not joined:
                     return completion
-                # The bill is the first asker's; decision and time are one's own.
-                return replace(
+                return replace(  # the bill is the first asker's; decision and time are one's own
                     completion,
                     cost_usd=0.0,
                     attempts=(),
@@ -168,8 +167,7 @@ class LLMRouter:
         raise RouterLabError("a call ended without an answer: please report this")
 
     async def _answered(self, routed: Routed, started: float) -> AsyncGenerator[Completion]:
-        late = self.late_hit(routed)
-        if late is not None:
+        if (late := self.late_hit(routed)) is not None:
             yield self._completion(late, started)
             return
         attempts: list[Attempt] = []
@@ -236,10 +234,9 @@ class LLMRouter:
 
     def audit(self, routed: Routed) -> None:
         """Let the judge look, in the background, at a decision that the cache wants audited."""
-        asked = routed.decision.cache.audit
-        if self.judge is None or self.cache is None or asked is None:
+        asked, judge, cache = routed.decision.cache.audit, self.judge, self.cache
+        if asked is None or judge is None or cache is None:
             return
-        judge, cache = self.judge, self.cache
 
         async def ask() -> None:
             verdict = await judge.same_answer(asked.asked, asked.source, asked.answer)
