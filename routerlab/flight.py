@@ -65,9 +65,10 @@ class _Flight(Generic[Item]):
                     yield self.items[seen]
                     seen += 1
                 grown.clear()
+                ended = self.ended  # looked at first: another thread adds its last item before
                 if seen < len(self.items):
                     continue
-                if self.ended:
+                if ended:
                     break
                 await grown.wait()
         finally:
