@@ -15,6 +15,8 @@ from typing import Generic, TypeVar
 from routerlab.errors import RouterLabError
 
 Item = TypeVar("Item")
+_LOOK_AFTER_S = 0.5
+"""Seconds after which a reader looks whether the other thread's event loop is still there."""
 
 
 class _Flight(Generic[Item]):
@@ -65,17 +67,29 @@ class _Flight(Generic[Item]):
                     yield self.items[seen]
                     seen += 1
                 grown.clear()
+                ended = self.ended  # looked at first: another thread adds its last item before
                 if seen < len(self.items):
                     continue
-                if self.ended:
+                if ended:
                     break
-                await grown.wait()
+                await self._growth(grown)
         finally:
             del self._waiting[grown]
         if isinstance(self.error, Exception):
             raise self.error
         if self.error is not None:
             raise RouterLabError("the call that this one shared was cancelled: ask again")
+
+    async def _growth(self, grown: asyncio.Event) -> None:
+        """Wait for more; a loop that was closed without an end for its tasks is the end."""
+        if self.loop is asyncio.get_running_loop():
+            await grown.wait()
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_AFTER_S):
+                await grown.wait()
+        if self.loop.is_closed() and not self.ended:
+            self.error, self.ended = asyncio.CancelledError(), True
 
     async def close(self) -> None:
         if self.loop is not asyncio.get_running_loop():

@@ -70,7 +70,7 @@ class StreamingRouter:
         self.router = router
         self._flights: Flights[StreamChunk] = Flights()
 
-    async def route_query_stream(
+    def route_query_stream(
         self,
         query: Query,
         system_prompt: str | None = None,
@@ -85,23 +85,9 @@ class StreamingRouter:
         chunk of kind `restart`, and both are billed. Leave early with `aclose()` (or
         `contextlib.aclosing`): the provider is hung up on and the part is billed.
         """
-        if on_interrupt not in get_args(OnInterrupt):
-            raise RouterLabError(f"on_interrupt is {on_interrupt!r}: use 'stop' or 'restart'")
-        started = time.perf_counter()
-        run = _Run(started, await self.router.route(query, system_prompt))
-        self.router.audit(run.routed)
-        if run.routed.decision.cache.hit:
-            for chunk in self._from_cache(run):
-                yield chunk
-        else:
-            # Without a cache each is meant to be asked: a key that nothing else equals.
-            key = (run.routed.key, on_interrupt) if self.router.cache is not None else object()
-            shared = self._flights.join(key, lambda: self._answer(run, on_interrupt))
-            async with aclosing(shared) as flying:
-                async for chunk, joined in flying:
-                    if joined and run.first_text is None:
-                        run.first_text = time.perf_counter()
-                    yield _as_joined(chunk, run) if joined and chunk.done else chunk
+        return self._chunks(
+            query, system_prompt, on_interrupt, shared=self.router.cache is not None
+        )
 
     def stream(
         self,
@@ -112,7 +98,8 @@ class StreamingRouter:
     ) -> Iterator[StreamChunk]:
         """The same chunks for a plain script, without `async`.
 
-        Reads the provider only while the caller waits for the next chunk. `RouterLabError` where an
+        Reads the provider only while the caller waits for the next chunk, so the call is shared
+        with no other. `RouterLabError` where an
         event loop is running already (a notebook): use `route_query_stream` there.
         """
         try:
@@ -124,9 +111,29 @@ class StreamingRouter:
                 "an event loop is running here: use `async for chunk in "
                 "router.route_query_stream(...)`"
             )
-        return self._stepped(
-            self.route_query_stream(query, system_prompt, on_interrupt=on_interrupt)
-        )
+        # Nobody may join: who waits for this stream would wait for this caller.
+        return self._stepped(self._chunks(query, system_prompt, on_interrupt, shared=False))
+
+    async def _chunks(
+        self, query: Query, system_prompt: str | None, on_interrupt: OnInterrupt, *, shared: bool
+    ) -> AsyncGenerator[StreamChunk]:
+        if on_interrupt not in get_args(OnInterrupt):
+            raise RouterLabError(f"on_interrupt is {on_interrupt!r}: use 'stop' or 'restart'")
+        started = time.perf_counter()
+        run = _Run(started, await self.router.route(query, system_prompt))
+        self.router.audit(run.routed)
+        if run.routed.decision.cache.hit:
+            for chunk in self._from_cache(run):
+                yield chunk
+        else:
+            # Where nothing is shared: a key that nothing else equals.
+            key = (run.routed.key, on_interrupt) if shared else object()
+            flight = self._flights.join(key, lambda: self._answer(run, on_interrupt))
+            async with aclosing(flight) as flying:
+                async for chunk, joined in flying:
+                    if joined and run.first_text is None:
+                        run.first_text = time.perf_counter()
+                    yield _as_joined(chunk, run) if joined and chunk.done else chunk
 
     def _stepped(self, chunks: AsyncGenerator[StreamChunk]) -> Iterator[StreamChunk]:
         with asyncio.Runner() as runner:

@@ -176,6 +176,14 @@ def test_time_sensitive_queries_are_not_served_from_what_is_near(cache):
     assert not is_time_sensitive("how do I latestify a todayish word")
 
 
+def test_an_answer_that_no_file_can_hold_is_not_kept(cache):
+    """An answer was paid for: what is odd in it must not cost the caller the whole."""
+    assert cache.put(key("q"), unit(1), "half a pair: \ud83d", **PUT) is None
+    assert not cache.get(key("q")).hit
+    assert cache.put(key("q"), unit(1), "a whole one: \U0001f30d", **PUT)
+    assert cache.get(key("q")).answer == "a whole one: \U0001f30d"
+
+
 def test_expiry(url):
     now = [0.0]
     cache = SemanticCache(url, threshold=0.9, ttl_s=10, clock=lambda: now[0])

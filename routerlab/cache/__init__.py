@@ -98,8 +98,12 @@ class SemanticCache:
     def put(
         self, key: CacheKey, vector: Vectors, answer: str, *, tier: str, model: str, provider: str
     ) -> int | None:
-        """Store a complete answer; its entry id, or None for a query that is never cached."""
-        if is_time_sensitive(key.text):
+        """Store a complete answer; its entry id, or None for one that is never cached.
+
+        That is the answer to a time-sensitive query, and one that no file can hold (half a
+        surrogate pair, which JSON can carry).
+        """
+        if is_time_sensitive(key.text) or not _is_unicode(key.text + answer):
             return None
         entry = Entry(
             id=0,
@@ -204,3 +208,11 @@ class SemanticCache:
 
     def _expired(self, entry: Entry) -> bool:
         return self.ttl_s is not None and self._clock() - entry.created > self.ttl_s
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
