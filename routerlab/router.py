@@ -91,6 +91,7 @@ class LLMRouter:
         self.max_output_tokens = max_output_tokens
         if judge == "model":
             judge = cheapest_judge(self.hub, self.biller, self.catalog)
+        self.judge = judge
         if isinstance(cache, str):
             cache = open_cache(
                 cache,

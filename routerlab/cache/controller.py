@@ -11,6 +11,7 @@ know: texts, vectors, who judges.
 
 from __future__ import annotations
 
+import math
 import random
 from collections import deque
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ BANDS = 8
 """Bands of score in which the share of wrong answers is taken to be even."""
 CONFIDENCE = 0.95
 _DRAWS = 400
-_UPDATE_EVERY = 50
+_UPDATE_EVERY = 100
 _PRIOR = np.diag([1e-3, 1.0, 1.0])
 """How firmly the weights are held to the verifier alone: precision, as of one verdict each."""
 _VERIFIER_ALONE = np.array([0.0, 1.0, 0.0])
@@ -115,7 +116,7 @@ class ThresholdController:
             self._update()
         if score is None:
             return Decision(hit=False, score=-np.inf)
-        weighed = float(self._weighed(np.array([[score, cosine]]))[0])
+        weighed = self._weighed_one(score, cosine)
         hit = weighed >= self.threshold
         if self.verdicts < LEAST_VERDICTS:
             rate = 1.0 if hit or weighed >= self._floor else 0.0
@@ -145,6 +146,13 @@ class ThresholdController:
             first: Floats = pairs[:, 0]
             return first
         return _sigmoid(_design(pairs) @ self._weights)
+
+    def _weighed_one(self, score: float, cosine: float) -> float:
+        if self._weights is None:
+            return score
+        level, trust, nearness = self._weights.tolist()
+        logit = level + trust * _logit(score) - nearness * math.log(max(1.0005 - cosine, 1e-4))
+        return 1 / (1 + math.exp(-min(max(logit, -60.0), 60.0)))
 
     def _update(self) -> None:
         if self.verdicts >= LEAST_VERDICTS:
@@ -208,12 +216,17 @@ def _fit_weights(pairs: Floats, right: Floats, start: Floats | None) -> Floats:
     """Logistic weights of the verdicts, drawn to the verifier alone where there are few."""
     columns = _design(pairs)
     weights = _VERIFIER_ALONE if start is None else start
-    for _ in range(8):  # Newton's steps
+    for _ in range(4):  # Newton's steps, from where the last verdicts left off
         chance = _sigmoid(columns @ weights)
         slope = columns.T @ (right - chance) - _PRIOR @ (weights - _VERIFIER_ALONE)
         curvature = columns.T @ (columns * (chance * (1 - chance))[:, None]) + _PRIOR
         weights = weights + np.clip(np.linalg.solve(curvature, slope), -2, 2)
     return weights
+
+
+def _logit(chance: float) -> float:
+    inside = min(max(chance, 1e-9), 1 - 1e-9)
+    return math.log(inside / (1 - inside))
 
 
 def _sigmoid(logits: Floats) -> Floats:
