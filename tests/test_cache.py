@@ -160,7 +160,9 @@ def test_scopes_are_equal_only_when_every_part_is(one, other):
     assert (one.hash == other.hash) == (one == other)
 
 
-@pytest.mark.parametrize("text", ["what is the latest iPhone", "Weather forecast?", "who won TODAY"])
+@pytest.mark.parametrize(
+    "text", ["what is the latest iPhone", "Weather forecast?", "who won TODAY"]
+)
 def test_time_sensitive_queries_are_not_kept(cache, text):
     assert is_time_sensitive(text)
     assert cache.put(key(text), unit(1), "x", **PUT) is None
@@ -172,6 +174,14 @@ def test_time_sensitive_queries_are_not_served_from_what_is_near(cache):
     cache.put(key("who won the match"), unit(1), "they did", **PUT)
     assert not cache.get(key("who won the match today"), unit(1)).hit
     assert not is_time_sensitive("how do I latestify a todayish word")
+
+
+def test_an_answer_that_no_file_can_hold_is_not_kept(cache):
+    """An answer was paid for: what is odd in it must not cost the caller the whole."""
+    assert cache.put(key("q"), unit(1), "half a pair: \ud83d", **PUT) is None
+    assert not cache.get(key("q")).hit
+    assert cache.put(key("q"), unit(1), "a whole one: \U0001f30d", **PUT)
+    assert cache.get(key("q")).answer == "a whole one: \U0001f30d"
 
 
 def test_expiry(url):

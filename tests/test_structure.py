@@ -51,7 +51,7 @@ FLOORS = [
     {"catalog", "tokens", "embedding", "weights", "billing", "breaker", "flight", "blas"},
     {"cues"},
     {"tiermodel"},
-    {"classifier", "policies", "cache", "providers", "attempts"},
+    {"classifier", "policies", "cache", "providers", "attempts", "judge"},
     {"pipeline"},
     {"router"},
     {"streaming"},
