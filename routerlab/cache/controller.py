@@ -39,6 +39,8 @@ MOST_SERVED = 0.7
 WINDOW = 4_000
 """Look-ups that count; older ones say little about a cache that has filled since."""
 MOST_VERDICTS = 1_500
+VERDICT_AGE = 12_000
+"""Look-ups after which a verdict no longer counts."""
 TOP_BAND = 0.01
 """Share of look-ups in the band of the highest scores."""
 BANDS = 8
@@ -98,7 +100,7 @@ class ThresholdController:
         self.audited = audited
         self.verdicts = 0
         self._seen: deque[tuple[float, float]] = deque(maxlen=WINDOW)
-        self._judged: deque[tuple[float, float, float, bool]] = deque(maxlen=MOST_VERDICTS)
+        self._judged: deque[tuple[float, float, float, bool, int]] = deque(maxlen=MOST_VERDICTS)
         self._weights: Floats | None = None
         self._floor = -np.inf
         self._looked_up = 0
@@ -127,7 +129,7 @@ class ThresholdController:
 
     def learn(self, score: float, cosine: float, right: bool, rate: float = 1.0) -> None:
         """Take in a verdict on a candidate; `rate` is that of the decision that was audited."""
-        self._judged.append((score, cosine, rate, right))
+        self._judged.append((score, cosine, rate, right, self._looked_up))
         self.verdicts += 1
 
     def describe(self) -> str:
@@ -155,7 +157,9 @@ class ThresholdController:
         return 1 / (1 + math.exp(-min(max(logit, -60.0), 60.0)))
 
     def _update(self) -> None:
-        if self.verdicts >= LEAST_VERDICTS:
+        while self._judged and self._judged[0][4] < self._looked_up - VERDICT_AGE:
+            self._judged.popleft()
+        if self.verdicts >= LEAST_VERDICTS and self._judged:
             judged = np.array(self._judged, dtype=float)
             self._weights = _fit_weights(judged[:, :2], judged[:, 3], self._weights)
         seen = self._weighed(np.array(self._seen))
@@ -183,7 +187,7 @@ class ThresholdController:
         posterior that Clopper-Pearson's bound is a quantile of (Jeffreys' prior) at the effective
         number of verdicts.
         """
-        judged = np.array(self._judged, dtype=float)
+        judged = np.array(self._judged, dtype=float).reshape(-1, 5)
         band = np.searchsorted(-edges, -self._weighed(judged[:, :2]), side="left")
         weight, wrong = 1 / judged[:, 2], 1 - judged[:, 3]
         total, squared, bad = (
