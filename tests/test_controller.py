@@ -144,7 +144,9 @@ def test_a_stricter_rate_serves_less():
 def test_it_opens_when_all_verdicts_are_right(start):
     controller = ThresholdController(start, max_false_hit_rate=RATE, audited=True)
     seen = run(controller, right)
-    assert seen.hits[-2_000:].mean() > 0.4
+    assert seen.quarters(seen.hits).max() > 0.6
+    # One hit in twenty audited supports no more in the long run.
+    assert seen.hits[-2_000:].mean() > 0.25
     assert seen.quarters(seen.hits)[3] <= MOST_SERVED + 0.02
 
 
