@@ -20,16 +20,17 @@ from markupsafe import Markup
 from routerlab.errors import ResultsError
 from routerlab.files import write_text
 from routerlab.lab.plots import POLICIES
-from routerlab.lab.report import USD, Cell, Report, cell, four_metrics, headline
+from routerlab.lab.report import PAGE_FILE, USD, Cell, Report, cell, four_metrics, headline
 from routerlab.lab.story import HERO, QUESTION, method, mode_words, sections
 
-PAGE_FILE = "report.html"
 _VIEWBOX = re.compile(rb'viewBox="0 0 ([\d.]+) ([\d.]+)"')
+_USUAL_POINTS = [518.0, 317.0]
+_PIXELS_A_POINT = 96 / 72
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure inside the page: `source` is a data URI, `width` and `height` are in points."""
+    """A figure inside the page: `source` is a data URI, `width` and `height` are CSS pixels."""
 
     name: str
     source: str
@@ -48,7 +49,6 @@ class Bar:
     share: float
     low: float
     high: float
-    ours: bool
 
 
 def write_page(results: Path, report: Report) -> Path:
@@ -82,7 +82,7 @@ def page(report: Report, folder: Path) -> str:
         date=made["started"][:10],
         mode_words=mode_words(made["mode"]),
         bars=cost_bars(report["cost"]),
-        requests=report["cost"]["saved"]["n"],
+        hero_claim=hero_claim(report["cost"]),
         hero_alt=report["figures"].get(HERO, "Cost of the same traffic by policy."),
         hero_caption=method(HERO, made["mode"]),
         metrics=four_metrics(report),
@@ -99,12 +99,25 @@ def cost_bars(cost: dict[str, Any]) -> list[Bar]:
     return [
         Bar(
             label,
-            cell(metric, USD),
+            cell(metric, _dollars(most)),
             *(round(100 * metric[key] / most, 2) for key in ("value", "low", "high")),
-            ours=label == next(iter(POLICIES.values())),
         )
         for label, metric in named.items()
     ]
+
+
+def hero_claim(cost: dict[str, Any]) -> str:
+    """What the hero figure shows, in a sentence."""
+    routed, strongest = cost["routed_usd"], cost["always_strongest_usd"]
+    style = _dollars(strongest["high"])
+    return (
+        f"The same {routed['n']:,} requests cost {style.format(routed['value'])} routed with cache "
+        f"and {style.format(strongest['value'])} on the strongest model alone"
+    )
+
+
+def _dollars(most: float) -> str:
+    return "${:z,.2f}" if most >= 1 else USD
 
 
 def citation(report: Report) -> str:
@@ -130,7 +143,8 @@ def _figure(folder: Path, name: str, alt: str, mode: str) -> Figure:
     except OSError as error:
         raise ResultsError(f"{path} is missing: run notebook 06 again") from error
     size = _VIEWBOX.search(drawn)
-    width, height = (round(float(side)) for side in size.groups()) if size else (518, 317)
+    points = [float(side) for side in size.groups()] if size else _USUAL_POINTS
+    width, height = (round(side * _PIXELS_A_POINT) for side in points)
     source = f"data:image/svg+xml;base64,{base64.b64encode(drawn).decode()}"
     return Figure(name, source, width, height, alt, method(name, mode))
 

@@ -21,6 +21,8 @@ from routerlab.files import write_json
 REPORT_VERSION = 1
 SECTIONS_FOLDER = "sections"
 REPORT_FILE = "report.json"
+PAGE_FILE = "report.html"
+SUMMARY_FILE = "summary.md"
 Report = dict[str, Any]
 
 

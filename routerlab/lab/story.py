@@ -39,8 +39,8 @@ _FIGURES = {
     HERO: ("The same requests under each policy, at list prices; intervals resample whole "
            "families of queries", ""),
     "latency_ecdf": ("Every routed request, timed in-process from text to decision", _MEASURED),
-    "confusion": ("Labels under the rubric against the classifier's tier; training queries "
-                  "cross-validated by family", _MEASURED),
+    "confusion": ("Labels under the rubric against the classifier's tier, on queries that nothing "
+                  "was trained on", _MEASURED),
     "reliability": ("Queries in bins of the probability that the classifier gave its tier, "
                     "against the share that was right", _MEASURED),
     "learning_curve": ("Accuracy of the classifier trained on growing shares of its queries, the "
@@ -122,9 +122,8 @@ def _classifier(section: Mapping[str, Any]) -> Section:
             scored = {"classifier": section[key], **section[key]["baselines"]}
             best = max(scored, key=lambda name: float(scored[name]["accuracy"]["value"]))
             accuracy = shown(scored[best]["accuracy"], PERCENT)
-            points.append(
-                f"On the {title} the most accurate is {CLASSIFIERS.get(best, best)}: {accuracy}."
-            )
+            named = CLASSIFIERS.get(best, best)
+            points.append(f"Most accurate on the {title}: {named}, {accuracy}.")
     made = section["training"]
     misled = made["against_shortcuts"]
     words = (
@@ -185,7 +184,7 @@ def _held(title: str, arms: Mapping[str, Any]) -> str:
         f"{title[0].upper()}{title[1:]}: the whole cache answers "
         f"{shown(whole['correct_hit_rate'], PERCENT)} of look-ups rightly and "
         f"{shown(whole['false_hit_rate'], '{:z.2%}')} wrongly; in the last quarter of the stream "
-        "{:z.2%} are wrong, with a frozen cosine of 0.95 {:z.2%}.".format(*last)
+        "{:z.2%} are wrong, against {:z.2%} with a cosine frozen at 0.95.".format(*last)
     )
 
 

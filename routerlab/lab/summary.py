@@ -9,11 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from routerlab.files import write_text
-from routerlab.lab.report import Report, four_metrics_table, headline
+from routerlab.lab.report import SUMMARY_FILE, Report, four_metrics_table, headline
 from routerlab.lab.story import HERO, QUESTION, Section, mode_words, sections
 from routerlab.lab.tables import Table
-
-SUMMARY_FILE = "summary.md"
 
 
 def write_summary(results: Path, report: Report) -> Path:

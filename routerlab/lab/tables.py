@@ -22,7 +22,8 @@ Row = tuple[Cell, ...]
 class Table:
     """Rows under heads, in groups where `grouped_by` names what they are grouped by.
 
-    `ours` is the first cell of the rows to stand out; a `folded` table is one to open at will.
+    `ours` is the first cell of the rows, or the head of the column, to stand out; a
+    `folded` table is one to open at will.
     """
 
     caption: str
@@ -167,7 +168,7 @@ def apgr(frontier: Frontier) -> Table:
         groups.setdefault(BENCHMARKS[benchmark], []).append((Cell(SETTINGS[setting]), *found, best))
     heads = ("what the router was trained on", *NAMES.values(), "best published")
     caption = "Share of the gap between weak and strong model that a router recovers (APGR)"
-    return Table(caption, heads, groups, "benchmark")
+    return Table(caption, heads, groups, "benchmark", NAMES["learned"])
 
 
 def outcomes(frontier: Frontier) -> Table:
