@@ -43,7 +43,7 @@ def full_report():
     report["classification"]["notes"] = [HOSTILE]
     report["figures"] = {
         "confusion": f"A matrix, {HOSTILE}.",
-        "latency_ecdf": "Times.",
+        "latency_ecdf": "Times of decisions.",
         "unheard_of": "A figure that no section names.",
     }
     return report
