@@ -8,8 +8,9 @@ import pytest
 
 from routerlab.billing import Session
 from routerlab.errors import DataError, ResultsError
-from routerlab.lab import benchmark, report, summarize
+from routerlab.lab import benchmark, report, summarize, summary
 from routerlab.lab.arena import RouterFactory, endpoints_for
+from routerlab.lab.cache_plots import ARMS
 from routerlab.lab.frontier_words import NAMES
 from routerlab.lab.provenance import manifest
 from routerlab.lab.queries import load_benchmark, load_variants
@@ -160,6 +161,10 @@ def small_report() -> report.Report:
     }
     four = {"route_ms": metric, "cost_usd": metric, "hit_rate": metric, "accuracy": metric}
     outcome = dict.fromkeys("apgr cpt50 cpt80 aiq over_zero regret".split(), metric)
+    arm = {
+        **dict.fromkeys(["hit_rate", "false_hit_rate", "correct_hit_rate", "audits"], metric),
+        "false_hit_rate_by_quarter": [metric] * 4,
+    }
     names = "routed_usd routed_no_cache_usd always_strongest_usd always_cheapest_usd random_usd"
     return {
         "provenance": {
@@ -202,7 +207,17 @@ def small_report() -> report.Report:
             **dict.fromkeys(["hit_rate", "false_hit_rate", "exact_hits", "semantic_hits"], metric),
             "threshold": 0.9,
             "max_false_hit_rate": 0.01,
-            "calibration": {},
+            "precision": metric,
+            "calibration": {
+                "near_miss_share": 0.5,
+                "thresholds": {},
+                "separation": {},
+                "served": {
+                    "verifier": {"paraphrases_served": metric, "near_misses_served": metric}
+                },
+            },
+            "streams": {"paraphrases": dict.fromkeys(ARMS, arm)},
+            "latency_ms": {"exact": metric, "decision": metric},
         },
         "streaming": {
             "ttft_ms": metric,
@@ -232,13 +247,16 @@ def small_report() -> report.Report:
 def test_report_is_checked_and_summarized(tmp_path):
     path = report.write_report(tmp_path, small_report())
     assert json.loads(path.read_text())["version"] == report.REPORT_VERSION
-    text = report.write_summary(tmp_path, small_report()).read_text()
+    text = summary.write_summary(tmp_path, small_report()).read_text()
     assert "simulated" in text
     assert "![A confusion matrix.](figures/confusion.png)" in text
     assert "50.0% [40.0%, 60.0%]" in text
     assert "| MMLU | labels_1500 | learned | 0.500 [0.400, 0.600] |" in text
     assert "| MMLU | published | similarity-weighted ranking | 0.603 |" in text
     assert "- Left out: gsm8k: not at hand" in text
+    cached = "| benchmark paraphrases and near misses | verifier, controlled |"
+    assert f"{cached} 50.0% [40.0%, 60.0%] | 50.00% [40.00%, 60.00%] |" in text
+    assert "| exact hit, in memory, median | 0.500 [0.400, 0.600] |" in text
 
 
 @pytest.mark.parametrize(

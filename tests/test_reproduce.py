@@ -103,6 +103,8 @@ def test_smoke_from_end_to_end(tmp_path):
     for name in made["figures"]:
         assert (target / "figures" / f"{name}.svg").exists()
         assert (target / "figures" / f"{name}.png").exists()
+        assert (target / "figures" / f"{name}@2x.png").exists()
+    assert (target / "report.html").exists()
     assert json.loads((target / "manifest.json").read_text()) == manifest(target)
     assert {path.stem for path in (target / "executed").glob("*.html")} == set(NOTEBOOKS)
     assert str(target / "report.json") in done.stdout

@@ -226,6 +226,8 @@ def test_committed_results_hold_together():
     for name in report["figures"]:
         assert (results / "figures" / f"{name}.svg").exists()
         assert (results / "figures" / f"{name}.png").exists()
+        assert (results / "figures" / f"{name}@2x.png").exists()
+    assert (results / "report.html").exists()
 
 
 def test_results_schema_is_valid_json_schema():

@@ -143,7 +143,7 @@ def drift(section: Mapping[str, Any], mode: str) -> tuple[Figure, str]:
         xlim=(0.6, 4.4),
     )
     axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=1))
+    axes.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
     axes.legend(frameon=False)
     frozen, held = (
         arms[a]["false_hit_rate_by_quarter"][-1]["value"] for a in ("static_0.95", "whole")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from routerlab.lab.metrics import Metric
-from routerlab.lab.published import SAW_ITS_ROWS, SOURCE, published
+from routerlab.lab.published import SAW_ITS_ROWS, published
 
 NAMES = {
     "random": "random mix",
@@ -90,36 +90,6 @@ def _verdict(benchmark: str, setting: str, routers: Mapping[str, Any]) -> str:
 def _shown(figures: Mapping[str, Any]) -> str:
     apgr = figures["apgr"]
     return f"{apgr['value']:.3f} ({apgr['low']:.3f} to {apgr['high']:.3f})"
-
-
-def summary_lines(frontier: Frontier, details: Mapping[str, Any]) -> list[str]:
-    """The section of summary.md."""
-    lines = [
-        "## Cost and quality on public outcomes of real models",
-        "",
-        "Who is trained on what is told by the setting; the tier policy is trained on none of it. "
-        f"Published rows: {SOURCE}.",
-        "",
-        "| benchmark | setting | router | APGR | CPT(50) | CPT(80) |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for benchmark, setting, routers in in_order(frontier):
-        for name, title in NAMES.items():
-            cells = " | ".join(_cell(routers[name][column]) for column in _COLUMNS)
-            lines.append(f"| {BENCHMARKS[benchmark]} | {setting} | {title} | {cells} |")
-    lines += [
-        f"| {BENCHMARKS[benchmark]} | published | {row['router']} | {row['apgr']:.3f} | "
-        f"{row['cpt50']:.3f} | {row['cpt80']:.3f} |"
-        for benchmark in frontier
-        for row in published(benchmark)
-    ]
-    return [
-        *lines,
-        "",
-        *(f"- {sentence}" for sentence in verdicts(frontier)),
-        *(f"- Left out: {note}" for note in details.get("notes", ())),
-        "",
-    ]
 
 
 def _cell(metric: Mapping[str, float]) -> str:

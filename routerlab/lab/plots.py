@@ -12,6 +12,7 @@ import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from routerlab.lab.benchmark import ROUTED
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GREY = "#595959"
 LINES = ("-", "--", ":", "-.")
+DPI = 200
 PATHS = {"exact": "exact hit", "semantic": "semantic hit", "miss": "model chosen"}
 POLICIES = {
     ROUTED: "routed, with cache",
@@ -56,7 +58,7 @@ def style() -> Iterator[None]:
         "axes.axisbelow": True,
         "figure.figsize": (7.2, 4.4),
         "figure.dpi": 120,
-        "savefig.dpi": 200,
+        "savefig.dpi": DPI,
         "axes.prop_cycle": cycler(color=COLOURS),
     }
     with mpl.rc_context(settings):
@@ -70,15 +72,17 @@ def titled(axes: Axes, title: str, subtitle: str) -> None:
 
 
 def save(figure: Figure, folder: Path, name: str, alt: str) -> None:
-    """Write `name.svg` and `name.png` with their alt text, each whole or not at all."""
+    """Write `name.svg`, `name.png` and, of twice its pixels, `name@2x.png`.
+
+    Each carries the alt text and is written whole or not at all.
+    """
     described = {"svg": {"Date": None, "Title": alt}, "png": {"Software": None, "Description": alt}}
-    for kind, metadata in described.items():
-        write_atomically(
-            folder / f"{name}.{kind}",
-            lambda path, kind=kind, metadata=metadata: figure.savefig(  # type: ignore[misc]
-                path, format=kind, metadata=metadata, bbox_inches="tight"
-            ),
+    for file, dpi in ((f"{name}.svg", DPI), (f"{name}.png", DPI), (f"{name}@2x.png", 2 * DPI)):
+        kind = file.rsplit(".", 1)[1]
+        drawn = partial(
+            figure.savefig, format=kind, dpi=dpi, metadata=described[kind], bbox_inches="tight"
         )
+        write_atomically(folder / file, drawn)
 
 
 @dataclass(frozen=True)

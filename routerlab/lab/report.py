@@ -1,4 +1,4 @@
-"""Gathers the notebooks' sections into report.json, checks it, and writes the summary page.
+"""Gathers the notebooks' sections into report.json, checks it, and tells its main figures.
 
 Each notebook leaves one JSON section; the report is their union with provenance. Does not know:
 how a figure was computed.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,12 @@ from typing import Any
 import jsonschema
 
 from routerlab.errors import ResultsError
-from routerlab.files import write_json, write_text
-from routerlab.lab.frontier_words import summary_lines
-from routerlab.lab.scoring import SETS
+from routerlab.files import write_json
 
 REPORT_VERSION = 1
 SECTIONS_FOLDER = "sections"
 REPORT_FILE = "report.json"
+PAGE_FILE = "report.html"
 SUMMARY_FILE = "summary.md"
 Report = dict[str, Any]
 
@@ -81,15 +81,31 @@ def write_report(results: Path, report: Report) -> Path:
     return results / REPORT_FILE
 
 
-def shown(metric: Mapping[str, float], style: str = "{:.3f}") -> str:
-    """A metric as text: value and interval."""
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table: a value, and its 95 % interval where it has one."""
+
+    value: str
+    interval: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.value} [{self.interval}]" if self.interval else self.value
+
+
+def cell(metric: Mapping[str, float], style: str = "{:z.3f}") -> Cell:
+    """A metric as a cell: value and interval."""
     value, low, high = (style.format(metric[key]) for key in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]"
+    return Cell(value, f"{low}, {high}")
 
 
-PERCENT = "{:.1%}"
-USD = "${:.4f}"
-MS = "{:.2f}"
+def shown(metric: Mapping[str, float], style: str = "{:z.3f}") -> str:
+    """A metric as text: value and interval."""
+    return str(cell(metric, style))
+
+
+PERCENT = "{:z.1%}"
+USD = "${:z.4f}"
+MS = "{:z.2f}"
 
 
 def headline(report: Report) -> str:
@@ -104,155 +120,49 @@ def headline(report: Report) -> str:
     )
 
 
-def four_metrics_table(report: Report) -> list[tuple[str, str, str]]:
-    """The four metrics: name, value with interval, baseline beside it."""
+@dataclass(frozen=True)
+class Measured:
+    """One of the four metrics; `beside` are what it must be compared with, by name."""
+
+    name: str
+    cell: Cell
+    beside: Mapping[str, Cell]
+
+
+def four_metrics(report: Report) -> list[Measured]:
+    """Latency to route, cost, accuracy and cache hit rate, each with its baseline."""
     classified = report["classification"]["benchmark"]
-    majority = classified["baselines"]["majority"]["accuracy"]
     cost, cache, latency = report["cost"], report["cache"], report["latency"]
     return [
-        (
+        Measured(
             "latency to route, median (ms)",
-            shown(latency["route_ms"]["p50"], MS),
-            f"95th percentile {shown(latency['route_ms']['p95'], MS)}",
+            cell(latency["route_ms"]["p50"], MS),
+            {"95th percentile": cell(latency["route_ms"]["p95"], MS)},
         ),
-        (
+        Measured(
             "cost of the traffic (USD)",
-            shown(cost["routed_usd"], USD),
-            f"always strongest {shown(cost['always_strongest_usd'], USD)}, "
-            f"always cheapest {shown(cost['always_cheapest_usd'], USD)}",
+            cell(cost["routed_usd"], USD),
+            {
+                "always strongest": cell(cost["always_strongest_usd"], USD),
+                "always cheapest": cell(cost["always_cheapest_usd"], USD),
+            },
         ),
-        (
+        Measured(
             "accuracy of the tier, benchmark",
-            shown(classified["accuracy"], PERCENT),
-            f"majority {shown(majority, PERCENT)}",
+            cell(classified["accuracy"], PERCENT),
+            {"majority": cell(classified["baselines"]["majority"]["accuracy"], PERCENT)},
         ),
-        (
+        Measured(
             "cache hit rate",
-            shown(cache["hit_rate"], PERCENT),
-            f"of all requests answered wrongly from the cache "
-            f"{shown(cache['false_hit_rate'], PERCENT)}",
+            cell(cache["hit_rate"], PERCENT),
+            {"of all requests answered wrongly": cell(cache["false_hit_rate"], PERCENT)},
         ),
     ]
 
 
-def write_summary(results: Path, report: Report) -> Path:
-    """A page for a write-up; every number comes from the report."""
-    made = report["provenance"]
-    lines = [
-        "# Which model should answer this query, and when need none answer at all?",
-        "",
-        headline(report),
-        "",
-        f"Mode: **{made['mode']}**. "
-        + (
-            "Texts and delays of the providers are synthetic; routing time, classification, cache "
-            "hits, token counts and list-price costs are measured."
-            if made["mode"] == "simulated"
-            else "Answers come from the providers or from recordings of them."
-        ),
-        "",
-        "| metric | value [95 % interval] | beside it |",
-        "| --- | --- | --- |",
-        *(f"| {name} | {value} | {beside} |" for name, value, beside in four_metrics_table(report)),
-        "",
-        *_breakdown("tier", report["by_tier"]),
-        *_breakdown("provider", report["by_provider"]),
-        *_classification(report["classification"]),
-        *_streaming(report["streaming"]),
-        *(
-            summary_lines(report["frontier"], report["frontier_details"])
-            if "frontier" in report
-            else ()
-        ),
-        "## Figures",
-        "",
-        *(f"![{alt}](figures/{name}.png)\n" for name, alt in report["figures"].items()),
-        "## Where these numbers come from",
-        "",
-        f"Commit `{made['commit'][:12]}`{' with local changes' if made['dirty'] else ''}, "
-        f"seed {made['seed']}, prices of {made['price_date']}, lock `{made['lock_sha256'][:12]}`, "
-        f"{made['started']}. Reproduce with `make reproduce`; all figures are in `report.json`.",
-        "",
-    ]
-    write_text(results / SUMMARY_FILE, "\n".join(lines))
-    return results / SUMMARY_FILE
-
-
-def _breakdown(name: str, parts: Mapping[str, Any]) -> list[str]:
-    def cell(part: Mapping[str, Any], metric: str, style: str) -> str:
-        return shown(part[metric], style) if metric in part else "no labelled request"
-
+def four_metrics_table(report: Report) -> list[tuple[str, str, str]]:
+    """The four metrics as text: name, value with interval, baseline beside it."""
     return [
-        f"## By {name}",
-        "",
-        f"| {name} | requests | route (ms) | cost a request (USD) | accuracy | cache hit rate |",
-        "| --- | --- | --- | --- | --- | --- |",
-        *(
-            f"| {key} | {part['route_ms']['n']} | {cell(part, 'route_ms', MS)} | "
-            f"{cell(part, 'cost_usd', '${:.5f}')} | {cell(part, 'accuracy', PERCENT)} | "
-            f"{cell(part, 'hit_rate', PERCENT)} |"
-            for key, part in parts.items()
-        ),
-        "",
+        (one.name, str(one.cell), ", ".join(f"{name} {cell}" for name, cell in one.beside.items()))
+        for one in four_metrics(report)
     ]
-
-
-_COLUMNS = {
-    "accuracy": ("accuracy", PERCENT),
-    "macro_f1": ("macro-F1", "{:.3f}"),
-    "qwk": ("QWK", "{:.3f}"),
-    "ece": ("ECE", "{:.3f}"),
-    "under_routing": ("too low", PERCENT),
-    "over_routing": ("too high", PERCENT),
-}
-
-
-def _streaming(section: Mapping[str, Any]) -> list[str]:
-    at_once, right = section["concurrent"], section["faults_as_expected"]
-    return [
-        "## Streams under faults and load",
-        "",
-        f"A stream of 2,000 chunks takes {shown(section['overhead_ratio'], MS)} times what the "
-        f"raw SDK takes. Of {at_once['streams']} streams at once {at_once['lost']} were lost and "
-        f"{at_once['mixed']} mixed up; over {at_once['rounds']} rounds memory grew by "
-        f"{at_once['growth_mb']:.1f} MB. Of {right['n']} scripted faults, each at every provider, "
-        f"{shown(right, PERCENT)} ended as they must.",
-        "",
-        "| fault on the wire | how the answer ends |",
-        "| --- | --- |",
-        *(f"| {fault} | {outcome} |" for fault, outcome in section["faults"].items()),
-        "",
-    ]
-
-
-def _classification(section: Mapping[str, Any]) -> list[str]:
-    heads = [head for head, _ in _COLUMNS.values()]
-    lines = [
-        "## The classifier beside its baselines",
-        "",
-        f"| queries | model | {' | '.join(heads)} |",
-        "| --- " * (len(heads) + 2) + "|",
-    ]
-    verdicts = []
-    for key, title in SETS.items():
-        if key in section:
-            scored = {"classifier": section[key], **section[key]["baselines"]}
-            for name, one in scored.items():
-                cells = (
-                    shown(one[column], style) if column in one else "-"
-                    for column, (_, style) in _COLUMNS.items()
-                )
-                lines.append(f"| {title} | {name} | {' | '.join(cells)} |")
-            best = max(scored, key=lambda name: float(scored[name]["accuracy"]["value"]))
-            verdicts.append(f"On the {title} the most accurate is {best}.")
-    made = section["training"]
-    misled = made["against_shortcuts"]
-    verdicts.append(
-        f"Trained on {made['kept']:,} of {made['rows']:,} written queries, those on which a "
-        f"second, blind labelling agreed ({shown(made['readers_agree'], PERCENT)}); length "
-        f"misjudges {misled['length']['value']:.0%} of them, keywords "
-        f"{misled['keywords']['value']:.0%}, both {misled['both']['value']:.0%}. To classify one "
-        f"query beyond its encoding takes {shown(section['classify_ms'], MS)} ms (median)."
-    )
-    left_out = [f"Left out: {note}" for note in section.get("notes", ())]
-    return [*lines, "", " ".join(verdicts), "", *left_out, ""]

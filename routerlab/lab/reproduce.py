@@ -25,6 +25,7 @@ from routerlab.files import PROJECT_ROOT, RESULTS_DIR, write_json
 from routerlab.lab.prepare import prepare
 from routerlab.lab.provenance import manifest
 from routerlab.lab.report import (
+    PAGE_FILE,
     REPORT_FILE,
     SUMMARY_FILE,
     four_metrics_table,
@@ -204,8 +205,12 @@ def print_result(results: Path) -> None:
         "",
         f"mode     {report['provenance']['mode']}",
         f"report   {results / REPORT_FILE}",
+        f"page     {results / PAGE_FILE}",
         f"summary  {results / SUMMARY_FILE}",
-        *(f"figure   {results / 'figures' / name}.svg (.png)" for name in report["figures"]),
+        *(
+            f"figure   {results / 'figures' / name}.svg (.png, @2x.png)"
+            for name in report["figures"]
+        ),
     ]
     sys.stdout.write("\n" + "\n".join(lines) + "\n")
 
