@@ -56,7 +56,7 @@ def test_written_families_share_no_topic_with_the_benchmark(families, benchmark,
     spelt = TfidfVectorizer(analyzer="char_wb", ngram_range=(4, 4), sublinear_tf=True)
     written = spelt.fit_transform([text for family in families for text in family.texts])
     tested = spelt.transform([text for family in benchmark for text in family.texts])
-    assert (written @ tested.T).max() < 0.6
+    assert (written @ tested.T).max() < 0.65
 
 
 def test_halves_of_the_benchmark_share_no_family():

@@ -8,7 +8,6 @@ from scipy import stats
 from sklearn.metrics import cohen_kappa_score, f1_score
 
 from routerlab.lab import metrics, scoring
-from routerlab.lab.calibration import LookUps, calibrate, curve, rates
 
 
 def test_mean_and_its_interval_cover():
@@ -90,31 +89,9 @@ def test_nothing_is_not_measured():
         metrics.share(0, 0)
 
 
-def look_ups(paraphrases: list[float], near_misses: list[float]) -> LookUps:
-    score = np.array([*paraphrases, *near_misses])
-    near_miss = np.arange(len(score)) >= len(paraphrases)
-    return LookUps(score, ~near_miss, near_miss, [str(i) for i in range(len(score))])
-
-
-def test_threshold_is_the_lowest_that_keeps_the_bound():
-    found = look_ups(np.linspace(0.7, 1, 800).tolist(), np.linspace(0.5, 0.85, 200).tolist())
-    threshold = calibrate(found, 0.02, 0.1)
-    drawn = curve(found, 0.1)
-    kept = [t for t, b in zip(drawn.thresholds, drawn.false_hit_bound, strict=True) if b <= 0.02]
-    assert threshold == min(kept)
-    at = rates(found, threshold, 0.1, seed=0)
-    hit = (found.score >= threshold)[~found.near_miss].mean()
-    false = (found.score >= threshold)[found.near_miss].mean()
-    assert at["hit_rate"].value == pytest.approx(0.9 * hit + 0.1 * false)
-    assert at["false_hit_rate"].value == pytest.approx(0.1 * false)
-    assert at["paraphrases_served"].value == pytest.approx(hit)
-    assert at["near_misses_served"].value == pytest.approx(false)
-
-
-def test_too_few_look_ups_close_the_cache():
-    assert calibrate(look_ups([0.99] * 20, [0.9] * 20), 0.01, 0.1) == 1.0
-
-
-def test_a_bound_is_a_share():
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        calibrate(look_ups([0.9], [0.9]), 2, 0.1)
+def test_runs_over_seeds_have_students_interval():
+    found = metrics.over_seeds([1.0, 2.0, 3.0])
+    assert (found.value, found.n) == (2.0, 3)
+    half = 4.302652729911275 / np.sqrt(3)  # the 97.5 % point of Student's t with 2 degrees
+    assert (found.low, found.high) == pytest.approx((2 - half, 2 + half))
+    assert metrics.over_seeds([0.5]).low == 0.5
