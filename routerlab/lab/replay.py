@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -76,15 +75,19 @@ class World:
     seed: int
     _answers: dict[tuple[str, str], tuple[str, int, bool]] = field(default_factory=dict, repr=False)
     _prices: dict[tuple[str, int, int], float] = field(default_factory=dict, repr=False)
+    _routes: dict[tuple[str, str, str], Routed] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, factory: RouterFactory, catalog: Catalog, seed: int) -> World:
-        """The parts that the routers of a factory use, with what they compute kept.
+    def of(cls, factory: RouterFactory, catalog: Catalog, seed: int, *, kept: bool = True) -> World:
+        """The parts that the routers of a factory use; `kept`: with what they compute kept.
 
         `seed`: that of the local server whose answers are given.
         """
         cache = factory.calibrated
         found = cache.verifier
+        if not kept:
+            parts = factory.embedder, factory.classifier, cache.threshold, found
+            return cls(catalog, *parts, seed)
         verifier = found and KeptScores(found.networks, found.rarity, found.embedder_id)
         classifier = KeptTiers(factory.classifier)
         return cls(catalog, factory.kept, classifier, cache.threshold, verifier, seed)
@@ -97,9 +100,16 @@ class World:
         for start in tqdm(range(0, len(ordered), 512), desc="encode", unit="batch"):
             self.embedder.encode(ordered[start : start + 512])
 
-    def answer(
-        self, model: str, query: str, length: Callable[[str], int]
-    ) -> tuple[str, int, bool]:
+    def route(self, pipeline: Pipeline, conversation: Conversation) -> Routed:
+        """The pipeline's decision; without a cache that of a first turn is always the same."""
+        if pipeline.cache is not None or conversation.earlier_turns:
+            return pipeline.run([conversation], time.perf_counter())[0]
+        key = pipeline.policy.id, pipeline.tenant, conversation.text
+        if key not in self._routes:
+            self._routes[key] = pipeline.run([conversation], time.perf_counter())[0]
+        return self._routes[key]
+
+    def answer(self, model: str, query: str, length: Callable[[str], int]) -> tuple[str, int, bool]:
         """Text, output tokens and whether it was cut."""
         key = model, query
         if key not in self._answers:
@@ -148,7 +158,7 @@ def replay(arm: Arm, traffic: Sequence[Request], world: World) -> pd.DataFrame:
             asked = (*said[request.session], Message("user", request.text))
             conversation = Conversation((Message("system", request.tenant.system_prompt), *asked))
             began = time.process_time_ns()
-            (routed,) = pipelines[request.tenant.name].run([conversation], time.perf_counter())
+            routed = world.route(pipelines[request.tenant.name], conversation)
             cpu_ms = (time.process_time_ns() - began) / 1e6
             text, output, usd = _answered(routed, world, cache, length)
             said[request.session] = (*asked, Message("assistant", text))
