@@ -45,6 +45,7 @@ class Clock:
     now: float = 0.0
 
     def __call__(self) -> float:
+        """What it shows."""
         return self.now
 
 

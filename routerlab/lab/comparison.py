@@ -64,10 +64,11 @@ def partial_arms(catalog: Catalog) -> list[Arm]:
 
 def replay_all(streams: Streams, world: World) -> pd.DataFrame:
     """Every policy and every part of the router on every stream; a row a request."""
-    parts = []
-    for seed, traffic in tqdm(streams.items(), desc="streams", unit="stream"):
-        for arm in (*arms(world.catalog, seed, traffic), *partial_arms(world.catalog)):
-            parts.append(replay(arm, traffic, world).assign(stream=seed))
+    parts = [
+        replay(arm, traffic, world).assign(stream=seed)
+        for seed, traffic in tqdm(streams.items(), desc="streams", unit="stream")
+        for arm in (*arms(world.catalog, seed, traffic), *partial_arms(world.catalog))
+    ]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -197,36 +198,45 @@ def sensitivity(
     }
     world.encode([stream for streams in drawn.values() for stream in streams])
     whole = Arm(ROUTED, TierPolicy(), exact=True, semantic=True)
-    plan = {
+    plan: dict[str, list[tuple[float, float, Arm]]] = {
         "zipf_exponent": [(e, e, whole) for e in zipf_exponents],
         "max_entries": [(n, zipf_exponent, replace(whole, max_entries=n)) for n in cache_sizes],
         "ttl_hours": [(h, zipf_exponent, replace(whole, ttl_s=h * 3600)) for h in ttl_hours],
     }
-    bar = tqdm(total=sum(map(len, plan.values())), desc="sensitivity", unit="setting")
-    found: Section = {"streams": len(seeds), "requests": len(drawn[zipf_exponent][0])}
-    found["method"] = METHOD
     strongest = Arm(STRONGEST, always_strongest(world.catalog))
-    for what, settings in plan.items():
-        found[what] = []
-        for value, exponent, arm in settings:
-            runs = [
-                _run(replay(arm, s, world), replay(strongest, s, world)) for s in drawn[exponent]
-            ]
-            means = {
-                key: metrics.over_seeds([run[key] for run in runs]).as_dict() for key in runs[0]
-            }
-            found[what].append({"value": value, **means})
-            bar.update()
-    bar.close()
-    return found
+    baselines = {
+        exponent: [float(replay(strongest, one, world).cost_usd.sum()) for one in streams]
+        for exponent, streams in drawn.items()
+    }
+    settings = {(exponent, arm) for points in plan.values() for _, exponent, arm in points}
+    ordered = sorted(settings, key=str)  # a bar that goes the same way each time
+    measured = {}
+    for exponent, arm in tqdm(ordered, desc="sensitivity", unit="setting"):
+        pairs = zip(drawn[exponent], baselines[exponent], strict=True)
+        measured[exponent, arm] = _over_streams(
+            [_run(replay(arm, one, world), usd) for one, usd in pairs]
+        )
+    return {
+        "streams": len(seeds),
+        "requests": len(drawn[zipf_exponent][0]),
+        "method": METHOD,
+        **{
+            what: [{"value": v, **measured[exponent, arm]} for v, exponent, arm in points]
+            for what, points in plan.items()
+        },
+    }
 
 
-def _run(routed: pd.DataFrame, strongest: pd.DataFrame) -> dict[str, float]:
+def _run(routed: pd.DataFrame, strongest_usd: float) -> dict[str, float]:
     return {
         "hit_rate": float(routed.cache.isin(["exact", "semantic"]).mean()),
         "false_hit_rate": float(routed.false_hit.mean()),
-        "saved": float(1 - routed.cost_usd.sum() / strongest.cost_usd.sum()),
+        "saved": float(1 - routed.cost_usd.sum() / strongest_usd),
     }
+
+
+def _over_streams(runs: Sequence[Mapping[str, float]]) -> Section:
+    return {key: metrics.over_seeds([run[key] for run in runs]).as_dict() for key in runs[0]}
 
 
 def router_cpu(rows: pd.DataFrame, seed: int) -> Section:

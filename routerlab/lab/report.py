@@ -18,6 +18,7 @@ from routerlab.errors import ResultsError
 from routerlab.files import write_json, write_text
 from routerlab.lab.frontier_words import summary_lines
 from routerlab.lab.scoring import SETS
+from routerlab.lab.traffic_summary import lines as traffic_lines
 
 REPORT_VERSION = 1
 SECTIONS_FOLDER = "sections"
@@ -155,6 +156,7 @@ def write_summary(results: Path, report: Report) -> Path:
         "| --- | --- | --- |",
         *(f"| {name} | {value} | {beside} |" for name, value, beside in four_metrics_table(report)),
         "",
+        *traffic_lines(report),
         *_breakdown("tier", report["by_tier"]),
         *_breakdown("provider", report["by_provider"]),
         *_classification(report["classification"]),

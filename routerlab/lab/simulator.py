@@ -51,8 +51,9 @@ class Simulator:
     """A running server; use as a context manager, or `start` and `stop`.
 
     `time_scale` multiplies all synthetic delays (0: none); `length` gives the words of the answer
-    to a query, or `pieces` the answer itself; `words_a_piece` come at once; `cached_tokens` of each prompt count as read from the
-    provider's cache; `recordings` serves that folder in place of synthetic answers.
+    to a query, or `pieces` the answer itself; `words_a_piece` come at once; `cached_tokens` of each
+    prompt count as read from the provider's cache; `recordings` serves that folder in place of
+    synthetic answers.
     """
 
     def __init__(
