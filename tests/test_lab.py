@@ -8,7 +8,7 @@ import pytest
 
 from routerlab.billing import Session
 from routerlab.errors import DataError, ResultsError
-from routerlab.lab import benchmark, report, summarize, summary
+from routerlab.lab import benchmark, comparison, report, summarize, summary
 from routerlab.lab.arena import RouterFactory, endpoints_for
 from routerlab.lab.cache_plots import ARMS
 from routerlab.lab.frontier_words import NAMES
@@ -31,7 +31,7 @@ def test_traffic_is_seeded():
 
 
 def test_traffic_follows_its_mix():
-    stream = pd.DataFrame(traffic(4_000, same_words=0.5, near_miss=0.2))
+    stream = pd.DataFrame(traffic(4_000, same_words=0.5, near_miss=0.2, follow_up=0.0))
     assert (stream.kind == "same_words").mean() == pytest.approx(0.5, abs=0.03)
     assert (stream.kind == "paraphrase").mean() == pytest.approx(0.3, abs=0.03)
     assert (
@@ -56,7 +56,7 @@ def rows(catalog, model_dir):
     async def run() -> pd.DataFrame:
         with endpoints_for("simulated", stream, catalog, time_scale=0, seed=0) as endpoints:
             factory = RouterFactory(endpoints, model_dir, Session())
-            arms = benchmark.arms(catalog, 0)
+            arms = benchmark.arms(catalog, 0, stream)
             parts = [await benchmark.run_arm(a, stream, factory, progress=False) for a in arms]
         return pd.concat(parts, ignore_index=True)
 
@@ -73,7 +73,8 @@ def test_every_request_of_every_arm_has_a_row(rows):
 def test_only_the_routed_arm_caches(rows):
     routed = rows[rows.arm == "routed"]
     assert set(rows[rows.arm != "routed"].cache) == {"off"}
-    repeated = routed[routed.duplicated(["group", "kind"]) & (routed.kind == "same_words")]
+    again = routed.duplicated(["tenant", "group", "kind"])
+    repeated = routed[again & (routed.kind == "same_words")]
     assert (repeated.cache == "exact").all()
     assert routed[routed.cache == "exact"].false_hit.eq(False).all()
     assert routed[routed.cache.isin(["exact", "semantic"])].cost_usd.eq(0).all()
@@ -134,13 +135,14 @@ def test_a_false_hit_is_seen(catalog, model_dir, embedder):
     async def run() -> pd.DataFrame:
         with endpoints_for("simulated", stream, catalog, time_scale=0, seed=0) as endpoints:
 
-            def careless(arm):
+            def careless(arm, clock):
                 cache = SemanticCache(threshold=0.65)
-                return LLMRouter(
+                router = LLMRouter(
                     endpoints=endpoints, embedder=embedder, model_dir=model_dir, cache=cache
                 )
+                return {stream[0].tenant.name: router}
 
-            arm = benchmark.arms(catalog, 0)[0]
+            arm = benchmark.arms(catalog, 0, stream)[0]
             return await benchmark.run_arm(arm, stream, careless, progress=False)
 
     assert asyncio.run(run()).false_hit.tolist() == [False, True]
@@ -166,6 +168,12 @@ def small_report() -> report.Report:
         "false_hit_rate_by_quarter": [metric] * 4,
     }
     names = "routed_usd routed_no_cache_usd always_strongest_usd always_cheapest_usd random_usd"
+    names += " oracle_usd"
+    steps = [
+        {"step": step, "usd": metric, "share": metric}
+        for step in ("routing", "exact cache", "semantic cache")
+    ]
+    point = {"value": 1, **dict.fromkeys(["hit_rate", "false_hit_rate", "saved"], metric)}
     return {
         "provenance": {
             "commit": "0" * 40,
@@ -200,9 +208,34 @@ def small_report() -> report.Report:
             "route_ms": {"p50": metric, "p95": metric},
             "stages_ms": dict.fromkeys(benchmark.STAGES, metric),
         },
-        "cost": dict.fromkeys(
-            [*names.split(), "saved_by_routing", "saved_by_cache", "saved"], metric
-        ),
+        "cost": {
+            **dict.fromkeys(
+                [*names.split(), "saved_by_routing", "saved_by_cache", "saved"], metric
+            ),
+            "by_policy": {
+                name.removesuffix("_usd"): dict.fromkeys(
+                    ["usd", "hit_rate", "false_hit_rate", "too_weak"], metric
+                )
+                for name in names.split()
+            },
+            "paired": {
+                f"{a}_vs_{b}": {"usd": metric, "saved": metric} for a, b in comparison.PAIRS
+            },
+            "waterfall": {
+                "start_usd": metric,
+                "end_usd": metric,
+                "forward": steps,
+                "reverse": steps[::-1],
+            },
+            "router_cpu_ms": {"mean": metric},
+            "method": comparison.METHOD,
+        },
+        "sensitivity": {
+            "streams": 2,
+            "requests": 10,
+            "method": comparison.METHOD,
+            **{name: [point] for name in ("zipf_exponent", "max_entries", "ttl_hours")},
+        },
         "cache": {
             **dict.fromkeys(["hit_rate", "false_hit_rate", "exact_hits", "semantic_hits"], metric),
             "threshold": 0.9,
@@ -251,6 +284,7 @@ def test_report_is_checked_and_summarized(tmp_path):
     assert "simulated" in text
     assert "![A confusion matrix.](figures/confusion.png)" in text
     assert "50.0% [40.0%, 60.0%]" in text
+    assert "| random mix | $0.50 [$0.40, $0.60] |" in text
     assert "| MMLU | labels_1500 | learned | 0.500 [0.400, 0.600] |" in text
     assert "| MMLU | published | similarity-weighted ranking | 0.603 |" in text
     assert "- Left out: gsm8k: not at hand" in text

@@ -49,7 +49,7 @@ def confirm_budget(requests: int, seed: int = 0) -> float:
         raise BudgetError(f"BUDGET_USD is {text!r}: set a number such as 1.50") from None
     traffic = make_traffic(load_benchmark(), load_variants(), requests=requests, seed=seed)
     parts = {
-        f"{requests} requests by 5 policies": estimate_usd(traffic, catalog, seed),
+        f"{requests} requests by 6 policies": estimate_usd(traffic, catalog, seed),
         "writing 100 queries": estimate_generation(catalog, _asked(GENERATOR, catalog)).usd,
         "labelling queries": estimate_labelling(
             catalog, _asked(LABELLER, catalog), _texts_to_label()

@@ -35,6 +35,7 @@ PATHS = {"exact": "exact hit", "semantic": "semantic hit", "miss": "model chosen
 POLICIES = {
     ROUTED: "routed, with cache",
     "routed_no_cache": "routed, no cache",
+    "oracle": "oracle by label, no cache",
     "always_cheapest": "always cheapest",
     "random": "random",
     "always_strongest": "always strongest",

@@ -57,6 +57,11 @@ SMOKE: Mapping[str, Mapping[str, Any]] = {
     },
     "04_run_benchmark": {
         "requests": 40,
+        "streams": 3,
+        "sensitivity_streams": 2,
+        "zipf_exponents": [0.0, 0.8],
+        "cache_sizes": [10, 100],
+        "ttl_hours": [1],
         "overhead_pairs": 2,
         "concurrent_streams": 50,
         "memory_rounds": 5,
@@ -68,7 +73,13 @@ SMOKE: Mapping[str, Mapping[str, Any]] = {
     },
 }
 LIVE: Mapping[str, Mapping[str, Any]] = {
-    "04_run_benchmark": {"requests": 30, "time_scale": 1.0, "overhead_pairs": 2},
+    # No follow-ups: one model's answers vary, and a replay must find the turns that were recorded.
+    "04_run_benchmark": {
+        "requests": 30,
+        "follow_up": 0.0,
+        "time_scale": 1.0,
+        "overhead_pairs": 2,
+    },
 }
 CELL_SECONDS = 1_200
 

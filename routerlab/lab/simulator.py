@@ -51,8 +51,9 @@ class Simulator:
     """A running server; use as a context manager, or `start` and `stop`.
 
     `time_scale` multiplies all synthetic delays (0: none); `length` gives the words of the answer
-    to a query, or `pieces` the answer itself; `cached_tokens` of each prompt count as read from the
-    provider's cache; `recordings` serves that folder in place of synthetic answers.
+    to a query, or `pieces` the answer itself; `words_a_piece` come at once; `cached_tokens` of each
+    prompt count as read from the provider's cache; `recordings` serves that folder in place of
+    synthetic answers.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Simulator:
         seed: int = 0,
         length: Callable[[str], int] | None = None,
         pieces: Callable[[str], Sequence[str]] | None = None,
+        words_a_piece: int = 1,
         cached_tokens: int = 0,
         recordings: Path | None = None,
     ) -> None:
@@ -71,6 +73,7 @@ class Simulator:
         self.seed = seed
         self.length = length
         self.pieces = pieces
+        self.words_a_piece = words_a_piece
         self.cached_tokens = cached_tokens
         self.recordings = recordings
         self.mode: Mode = "simulated" if recordings is None else "replayed"
@@ -223,6 +226,7 @@ class Simulator:
             seed=self.seed,
             length=self.length,
             pieces=self.pieces,
+            words_a_piece=self.words_a_piece,
         )
         answer = wire.WireAnswer(
             model=model,

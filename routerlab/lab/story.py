@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from routerlab.lab import tables
+from routerlab.lab import tables, traffic_story
 from routerlab.lab.cache_plots import STREAMS
 from routerlab.lab.published import SOURCE
 from routerlab.lab.report import MS, PERCENT, Report, shown
@@ -51,6 +51,10 @@ _FIGURES = {
                    "threshold, marks are the ways to decide; labels are the judge", _MEASURED),
     "cache_drift": ("The hardest stream cut into quarters, mean of seeds with 95 % intervals",
                     _MEASURED),
+    "waterfall": ("What routing, exact hits and semantic hits each take off the bill of always "
+                  "calling the strongest model, in this order and in the reverse", ""),
+    "sensitivity": ("The same kind of traffic with other Zipf exponents and cache sizes, replayed "
+                    "in process", ""),
     "frontier": ("Held-out questions whose answers by each model were scored by others; bands "
                  "resample questions", _RECORDED),
     "frontier_llmrouter": ("Held-out questions whose answers by each model were scored by others; "
@@ -84,6 +88,7 @@ def mode_words(mode: str) -> str:
 def sections(report: Report) -> list[Section]:
     """The sections after the headline and the four metrics, in their order."""
     found = [
+        _traffic(report),
         _parts(report),
         _latency(report["latency"]),
         _classifier(report["classification"]),
@@ -96,6 +101,12 @@ def sections(report: Report) -> list[Section]:
     if further := tuple(name for name in report["figures"] if name not in named):
         found.append(Section("further", "Further figures", figures=further))
     return found
+
+
+def _traffic(report: Report) -> Section:
+    drawn = ("waterfall", "sensitivity")
+    told, made = traffic_story.words(report), traffic_story.tables(report)
+    return Section("traffic", traffic_story.TITLE, told, (), made, drawn)
 
 
 def _parts(report: Report) -> Section:

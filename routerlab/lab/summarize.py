@@ -13,6 +13,7 @@ from routerlab.lab import metrics
 from routerlab.lab.benchmark import ROUTED, STAGES
 from routerlab.lab.metrics import Metric
 from routerlab.lab.tokencheck import pairs, token_error
+from routerlab.lab.traffic import LABELLED_KINDS
 from routerlab.types import TIERS
 
 Section = dict[str, Any]
@@ -59,6 +60,7 @@ def cost(rows: pd.DataFrame, seed: int) -> Section:
         "always_strongest_usd": spent("always_strongest"),
         "always_cheapest_usd": spent("always_cheapest"),
         "random_usd": spent("random"),
+        "oracle_usd": spent("oracle"),
         "saved_by_routing": saved(uncached, strongest),
         "saved_by_cache": saved(routed, uncached),
         "saved": saved(routed, strongest),
@@ -122,7 +124,7 @@ def four_metrics(part: pd.DataFrame, seed: int) -> dict[str, dict[str, float | i
     """
     families = list(part.family)
     hit = part.cache.isin(["exact", "semantic"])
-    labelled = part[part.kind.isin(["same_words", "paraphrase"])]
+    labelled = part[part.kind.isin(LABELLED_KINDS)]
     figures: dict[str, Metric] = {
         "route_ms": metrics.quantile(part.route_ms, 0.50, seed=seed),
         "cost_usd": metrics.mean(part.cost_usd, families, seed=seed),

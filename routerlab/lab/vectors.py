@@ -1,6 +1,6 @@
 """Unit vectors of texts that were embedded before, kept in the cache folder between notebooks.
 
-Does not know: what the texts are. The benchmark never uses it: there, encoding is what is measured.
+Does not know: what the texts are. Never where encoding is what is measured.
 """
 
 from __future__ import annotations
