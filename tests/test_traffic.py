@@ -220,7 +220,8 @@ def test_a_larger_cache_and_steeper_popularity_serve_more(world, compared, catal
 def test_the_router_is_measured_without_what_was_kept(factory, catalog):
     unkept = World.of(factory, catalog, 0, kept=False)
     assert unkept.embedder is factory.embedder
-    rows = replay(benchmark.Arm("routed", TierPolicy(), exact=True), traffic(30), unkept)
+    arm = benchmark.Arm("routed", TierPolicy(), exact=True)
+    rows = replay(arm, traffic(40, zipf_exponent=3.0), unkept)
     cpu = comparison.router_cpu(rows, 0)
     assert cpu["mean"]["value"] == pytest.approx(rows.cpu_ms.mean())
     assert 0 < cpu["exact"]["value"] < cpu["miss"]["value"]
@@ -228,7 +229,7 @@ def test_the_router_is_measured_without_what_was_kept(factory, catalog):
 
 def measured(catalog, model_dir) -> dict[str, object]:
     """What notebook 04 reports, on little traffic, by the same calls."""
-    stream = traffic(25, follow_up=0.3)
+    stream = traffic(15, follow_up=0.3)
 
     async def run() -> tuple[pd.DataFrame, RouterFactory]:
         options = {"time_scale": 0.001, "seed": 0, "words_a_piece": 8}
@@ -242,7 +243,7 @@ def measured(catalog, model_dir) -> dict[str, object]:
 
     rows, served = asyncio.run(run())
     kept = World.of(served, catalog, 0)
-    replayed = comparison.replay_all({seed: traffic(25, seed) for seed in (0, 1)}, kept)
+    replayed = comparison.replay_all({seed: traffic(15, seed) for seed in (0, 1)}, kept)
     cost = {
         **summarize.cost(rows, 0),
         "by_policy": comparison.by_policy(replayed, catalog),
@@ -252,7 +253,7 @@ def measured(catalog, model_dir) -> dict[str, object]:
     }
     sensitivity = comparison.sensitivity(
         kept,
-        lambda exponent, seed: traffic(25, seed, zipf_exponent=exponent),
+        lambda exponent, seed: traffic(15, seed, zipf_exponent=exponent),
         zipf_exponents=[0.0, 1.0],
         cache_sizes=[5],
         ttl_hours=[1],
