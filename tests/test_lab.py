@@ -135,7 +135,7 @@ def test_a_false_hit_is_seen(catalog, model_dir, embedder):
         with endpoints_for("simulated", stream, catalog, time_scale=0, seed=0) as endpoints:
 
             def careless(arm, clock):
-                cache = SemanticCache(threshold=0.3)
+                cache = SemanticCache(threshold=0.65)
                 router = LLMRouter(
                     endpoints=endpoints, embedder=embedder, model_dir=model_dir, cache=cache
                 )
