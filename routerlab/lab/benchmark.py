@@ -6,7 +6,6 @@ Does not know: what is made of the rows (`lab.summarize`), or which server answe
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -139,7 +138,7 @@ async def run_arm(
     clock = Clock()
     routers, groups = make_routers(arm, clock), group_of(traffic)
     limit = asyncio.Semaphore(CONCURRENT)
-    said: dict[int, list[Message]] = defaultdict(list)
+    said: dict[int, list[Message]] = {}
     bar = tqdm(total=len(traffic), desc=arm.name, disable=not progress, unit="request")
     answered = {(r.session, len(r.earlier)): asyncio.Event() for r in traffic}
 
@@ -149,7 +148,8 @@ async def run_arm(
             await answered[request.session, turn - 1].wait()
         async with limit:
             clock.now = request.at_s
-            asked = [*said[request.session], Message("user", request.text)]
+            before = said[request.session] if turn else []
+            asked = [*before, Message("user", request.text)]
             router, prompt = routers[request.tenant.name], request.tenant.system_prompt
             # Streams only where time to first text is measured: whole answers are far cheaper.
             text, answer = await (_stream if arm.cached else _complete)(router, asked, prompt)

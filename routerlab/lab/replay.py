@@ -8,7 +8,6 @@ what is made of the rows.
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -150,12 +149,13 @@ def replay(arm: Arm, traffic: Sequence[Request], world: World) -> pd.DataFrame:
         )
         for tenant in TENANTS
     }
-    said: dict[int, tuple[Message, ...]] = defaultdict(tuple)
+    said: dict[int, tuple[Message, ...]] = {}
     rows = []
     with one_thread():
         for request in traffic:
             clock.now = request.at_s
-            asked = (*said[request.session], Message("user", request.text))
+            before = said[request.session] if request.earlier else ()
+            asked = (*before, Message("user", request.text))
             conversation = Conversation((Message("system", request.tenant.system_prompt), *asked))
             began = time.process_time_ns()
             routed = world.route(pipelines[request.tenant.name], conversation)
