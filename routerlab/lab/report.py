@@ -18,6 +18,7 @@ from routerlab.errors import ResultsError
 from routerlab.files import write_json, write_text
 from routerlab.lab.frontier_words import summary_lines
 from routerlab.lab.scoring import SETS
+from routerlab.lab.sweep_plan import paragraph
 
 REPORT_VERSION = 1
 SECTIONS_FOLDER = "sections"
@@ -162,6 +163,11 @@ def write_summary(results: Path, report: Report) -> Path:
         *(
             summary_lines(report["frontier"], report["frontier_details"])
             if "frontier" in report
+            else ()
+        ),
+        *(
+            ("## Beyond one machine", "", paragraph(report["sweep"]), "")
+            if "sweep" in report
             else ()
         ),
         "## Figures",

@@ -1,17 +1,24 @@
 """What a sweep of a million or a billion queries would take: hours, compute, and provider cost.
 
 Everything is extrapolated from a measured rate and from estimated costs per query, for queries
-that are like the measured ones. Does not know: how the rate was measured.
+that are like the measured ones. Does not know: how a row is routed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from routerlab.lab import metrics
 from routerlab.lab.metrics import Metric
-from routerlab.lab.sweep_partition import Done
+from routerlab.lab.sweep import sweep
+from routerlab.lab.sweep_partition import Done, Settings
+from routerlab.lab.sweep_rows import POLICIES
 
 CORES = 64
 USD_PER_CORE_HOUR = 0.05
@@ -84,11 +91,41 @@ def section(
     return {"rows_per_second_per_core": rows_per_second_per_core.as_dict(), "plan": plans}
 
 
-def paragraph(sweep: Mapping[str, Any]) -> str:
+def measured(
+    texts: Sequence[str],
+    families: Sequence[str],
+    *,
+    work: Path,
+    settings: Settings | None = None,
+    partition_rows: int = 100,
+    cores: int = CORES,
+    usd_per_core_hour: float = USD_PER_CORE_HOUR,
+    seed: int,
+) -> Section:
+    """The report's `sweep` from a real one over `texts`, on one thread of this process.
+
+    `work`: where input and output lie for the time; costs are resampled by whole families.
+    """
+    with TemporaryDirectory(dir=work) as name:
+        source, target = Path(name, "in"), Path(name, "out")
+        source.mkdir()
+        table = pa.table({"text": list(texts), "family": list(families)})
+        pq.write_table(table, source / "queries.parquet")
+        swept = sweep(source, target, threads=1, partition_rows=partition_rows, settings=settings)
+        rows = pq.read_table(target, columns=["family", *(f"usd_{one}" for one in POLICIES)])
+    by = rows.column("family").to_pylist()
+    usd = {
+        policy: metrics.mean(rows.column(f"usd_{policy}").to_numpy(), by, seed=seed)
+        for policy in POLICIES
+    }
+    return section(rate(swept.done, seed), usd, cores=cores, usd_per_core_hour=usd_per_core_hour)
+
+
+def paragraph(told_of: Mapping[str, Any]) -> str:
     """The report's `sweep` in words; every number comes from it."""
-    speed = sweep["rows_per_second_per_core"]
+    speed = told_of["rows_per_second_per_core"]
     told = []
-    for one in sweep["plan"].values():
+    for one in told_of["plan"].values():
         providers = ", ".join(
             f"{name.replace('_', ' ')} {_usd(cost)}" for name, cost in one["providers_usd"].items()
         )
@@ -97,7 +134,7 @@ def paragraph(sweep: Mapping[str, Any]) -> str:
             f"and {_usd(one['compute_usd'])} of compute; answering them, at the estimate before "
             f"the call and with no cache: {providers}."
         )
-    price = next(iter(sweep["plan"].values()))["usd_per_core_hour"]
+    price = next(iter(told_of["plan"].values()))["usd_per_core_hour"]
     return (
         f"One core encodes, routes and scores {speed['value']:.0f} queries a second "
         f"[{speed['low']:.0f}, {speed['high']:.0f}]. {' '.join(told)} The plans are extrapolated "
