@@ -6,8 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import jsonschema
 import numpy as np
@@ -125,26 +125,21 @@ def test_a_cluster_that_loses_a_worker_writes_the_same_bytes(folder, tmp_path, s
             n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
+        ThreadPoolExecutor(1) as pool,
     ):
-        swept = []
-        address = cluster.scheduler_address
-        run = threading.Thread(
-            target=lambda: swept.append(go(folder, out, settings, scheduler=address))
-        )
         workers = client.run(os.getpid)
-        run.start()
+        run = pool.submit(go, folder, out, settings, scheduler=cluster.scheduler_address)
         there = wait_for_files(out, 4)
         os.kill(next(iter(workers.values())), signal.SIGKILL)
-        run.join(60)
+        swept = run.result(60)
         assert there < whole.partitions, "the worker was killed after the run, not within it"
         now = client.run(os.getpid)
         loads = client.run(times_loaded)
-    assert len(swept) == 1
     assert set(workers.values()) - set(now.values()), "no worker was lost"
     assert max(loads.values()) == 1
     assert contents(out) == contents(tmp_path / "alone")
-    assert swept[0].totals == whole.totals
-    assert (swept[0].resumed, len(swept[0].done)) == (0, whole.partitions)
+    assert swept.totals == whole.totals
+    assert (swept.resumed, len(swept.done)) == (0, whole.partitions)
 
 
 def wait_for_files(folder, count: int) -> int:
@@ -260,9 +255,11 @@ def test_no_scheduler_no_worker_no_dask(folder, tmp_path, settings, monkeypatch)
     for address in ("tcp://127.0.0.1:9", "nowhere://x"):
         with pytest.raises(ClusterError, match=r"no Dask scheduler .* `dask scheduler`"):
             go(folder, tmp_path / "out", settings, scheduler=address)
-    with LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster:
-        with pytest.raises(ClusterError, match="with a worker answers"):
-            go(folder, tmp_path / "out", settings, scheduler=cluster.scheduler_address)
+    with (
+        LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster,
+        pytest.raises(ClusterError, match="with a worker answers"),
+    ):
+        go(folder, tmp_path / "out", settings, scheduler=cluster.scheduler_address)
     monkeypatch.setitem(sys.modules, "dask", None)
     with pytest.raises(ClusterError, match=r"pip install 'routerlab\[cluster\]'"):
         go(folder, tmp_path / "out", settings)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from routerlab.errors import ClusterError, RouterLabError
@@ -105,12 +105,21 @@ def _client(address: str) -> Iterator[Any]:
     import distributed
 
     connect: Any = distributed.Client  # not typed
-    try:
-        with connect(address, timeout=PATIENCE_S, set_as_default=False) as client:
+    with ExitStack() as stack:
+        try:
+            client = connect(address, timeout=PATIENCE_S, set_as_default=False)
+            stack.enter_context(client)
             client.wait_for_workers(1, timeout=PATIENCE_S)
+        except (OSError, ValueError) as error:  # a TimeoutError is an OSError
+            raise ClusterError(
+                f"no Dask scheduler with a worker answers at {address} ({error}): start them with "
+                "`dask scheduler` and `dask worker ADDRESS`, and name the address that it prints"
+            ) from error
+        stack.enter_context(client.as_current())
+        try:
             yield client
-    except (OSError, ValueError) as error:  # a TimeoutError is an OSError
-        raise ClusterError(
-            f"no Dask scheduler with a worker answers at {address} ({error}): start them with "
-            "`dask scheduler` and `dask worker ADDRESS`, and name the address that it prints"
-        ) from error
+        except OSError as error:
+            raise ClusterError(
+                f"the scheduler at {address} is lost ({error}): start it and its workers again, "
+                "then run this again to go on"
+            ) from error
