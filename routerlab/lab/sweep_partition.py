@@ -35,7 +35,7 @@ from routerlab.policies import Policy, TierPolicy
 TEXT, LABEL = "text", "tier"
 CHUNK = 512
 """Rows that are encoded together and held at once."""
-_PAGE_BYTES = 1 << 20
+_BUFFER_BYTES = 1 << 20
 _FOOTER = b"routerlab.sweep"
 _VERSION = 1
 
@@ -185,7 +185,8 @@ def _fill(partition: Partition, pipeline: Pipeline, path: Path) -> None:
 
 def chunks(partition: Partition) -> Iterator[Any]:
     """The partition's rows as record batches of at most `CHUNK` rows; no more is held at once."""
-    with pq.ParquetFile(partition.path, buffer_size=_PAGE_BYTES) as file:
+    # Unless told not to, pyarrow reads a whole row group before its first row.
+    with pq.ParquetFile(partition.path, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
         groups, skip = _overlapping(file.metadata, partition)
         left = partition.rows
         for batch in file.iter_batches(CHUNK, row_groups=groups, use_threads=False):
