@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -86,9 +87,11 @@ def on_cluster(address: str, todo: Sequence[Partition], settings: Settings, bar:
 
 
 def _result(future: Any, partition: Partition) -> Done:
+    from distributed.comm import CommClosedError
+
     try:
         result: Done = future.result()
-    except RouterLabError:
+    except (RouterLabError, CancelledError, CommClosedError):
         raise
     except Exception as error:  # whatever the cluster raises for a task that it could not finish
         raise ClusterError(
@@ -118,8 +121,8 @@ def _client(address: str) -> Iterator[Any]:
         stack.enter_context(client.as_current())
         try:
             yield client
-        except OSError as error:
+        except (OSError, CancelledError) as error:
             raise ClusterError(
-                f"the scheduler at {address} is lost ({error}): start it and its workers again, "
-                "then run this again to go on"
+                f"the scheduler at {address} is lost ({type(error).__name__}): start it "
+                "and its workers again, then run this again to go on"
             ) from error
