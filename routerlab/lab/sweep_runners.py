@@ -87,7 +87,7 @@ def on_cluster(address: str, todo: Sequence[Partition], settings: Settings, bar:
 
 
 def _result(future: Any, partition: Partition) -> Done:
-    from distributed.comm import CommClosedError
+    from distributed.comm.core import CommClosedError
 
     try:
         result: Done = future.result()
