@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_OFFLINE := 1
 .DEFAULT_GOAL := help
-.PHONY: help reproduce test smoke lab generate-queries benchmark data record live readme clean
+.PHONY: help reproduce test smoke lab generate-queries benchmark data record live sweep readme clean
 
 help: ## print this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ live: $(READY) ## run against the providers: make live BUDGET_USD=1.50 (needs ke
 
 record: $(READY) ## as live, and keep the answers in data/recordings/ for MODE=replayed
 	@BUDGET_USD=$(BUDGET_USD) $(BIN)/python -m routerlab.lab.reproduce --mode live --record
+
+sweep: $(READY) ## route a folder of Parquet files: make sweep IN=… OUT=… [SCHEDULER=tcp://…]
+	@$(BIN)/python -m routerlab.lab.sweep "$(IN)" "$(OUT)" $(if $(SCHEDULER),--scheduler "$(SCHEDULER)")
 
 readme: $(READY) ## write the report's headline into README.md
 	@$(BIN)/python -m routerlab.lab.readme

@@ -25,12 +25,22 @@ def _controller() -> Any:
     return ThreadpoolController()
 
 
+def _let_this_thread_set() -> None:
+    # threadpoolctl heeds only the thread that set OpenBLAS's limit first, and ignores all others
+    # silently; here any thread may be the first to come or the last to go.
+    for library in _controller().lib_controllers:
+        clear = getattr(library, "clear_controlling_thread", None)
+        if clear is not None:
+            clear(force=True)
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """One BLAS thread in this process until the last of all who asked for it is done."""
     global _users
     with _lock:
         if _users == 0:
+            _let_this_thread_set()
             _limits.append(_controller().limit(limits=1, user_api="blas"))
         _users += 1
     try:
@@ -39,4 +49,5 @@ def one_thread() -> Iterator[None]:
         with _lock:
             _users -= 1
             if _users == 0:
+                _let_this_thread_set()
                 _limits.pop().restore_original_limits()

@@ -15,7 +15,8 @@
     │   ├── MissingKey         no API key for this provider
     │   └── IncompleteAnswer   the stream ended before the model said that it had finished
     ├── ResultsError           the results folder cannot be written, or a report breaks its schema
-    └── NotebookError          a notebook of the pipeline failed
+    ├── NotebookError          a notebook of the pipeline failed
+    └── ClusterError           Dask is missing, its scheduler or workers are out of reach or differ
 
     CacheWarning               a cache is out of order; the answer came without it
 
@@ -116,3 +117,7 @@ class ResultsError(RouterLabError):
 
 class NotebookError(RouterLabError):
     """A notebook of the pipeline failed; the message names the notebook and the cell."""
+
+
+class ClusterError(RouterLabError):
+    """Dask is not installed, its scheduler or workers are out of reach, or they differ."""

@@ -1,5 +1,7 @@
 """The shared embedding: the same vectors as sentence-transformers, whatever the batch."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
@@ -66,3 +68,18 @@ def test_blas_threads_come_back_after_the_last_user():
             assert threads() == {1}
         assert threads() == {1}
     assert threads() == before
+
+
+def test_blas_keeps_to_one_thread_whichever_thread_asks():
+    def threads() -> set[int]:
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    def limited() -> set[int]:
+        with one_thread():
+            return threads()
+
+    with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
+        before = threads()
+        assert [one.submit(limited).result() for one in (first, second)] == [{1}, {1}]
+        assert limited() == {1}
+        assert threads() == before

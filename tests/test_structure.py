@@ -200,6 +200,7 @@ def test_makefile_help_names_every_command():
         "data",
         "live",
         "record",
+        "sweep",
         "clean",
     ]
     assert all(f"make {name}" in shown.stdout for name in wanted)

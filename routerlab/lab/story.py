@@ -14,6 +14,7 @@ from routerlab.lab.cache_plots import STREAMS
 from routerlab.lab.published import SOURCE
 from routerlab.lab.report import MS, PERCENT, Report, shown
 from routerlab.lab.scoring import SETS
+from routerlab.lab.sweep_plan import paragraph
 from routerlab.lab.tables import CLASSIFIERS, Table
 
 QUESTION = "Which model should answer this query, and when need none answer at all?"
@@ -96,6 +97,7 @@ def sections(report: Report) -> list[Section]:
         _frontier(report),
         _streaming(report["streaming"]),
         _counts(report["billing"]),
+        *([_sweep(report["sweep"])] if "sweep" in report else []),
     ]
     named = {HERO, *(name for section in found for name in section.figures)}
     if further := tuple(name for name in report["figures"] if name not in named):
@@ -248,6 +250,10 @@ def _counts(section: Mapping[str, Any]) -> Section:
     made = (tables.token_counts(section),)
     notes = tuple(_sentence(note) for note in section.get("notes", ()))
     return Section("counts", "Token counts and bills", (words,), notes, made)
+
+
+def _sweep(section: Mapping[str, Any]) -> Section:
+    return Section("sweep", "Beyond one machine", (paragraph(section),))
 
 
 def _sentence(note: str) -> str:
