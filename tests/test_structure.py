@@ -207,6 +207,7 @@ def test_makefile_help_names_every_command():
         "lab",
         "generate-queries",
         "benchmark",
+        "bench",
         "data",
         "live",
         "record",
