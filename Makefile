@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_OFFLINE := 1
 .DEFAULT_GOAL := help
-.PHONY: help reproduce test smoke lab generate-queries benchmark data record live sweep readme clean
+.PHONY: help reproduce test smoke lab generate-queries benchmark bench data record live sweep readme clean
 
 help: ## print this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ generate-queries: $(READY) ## run notebook 01 alone
 
 benchmark: $(READY) ## run notebook 04 alone, on the results that are there
 	@$(BIN)/python -m routerlab.lab.reproduce --only 04_run_benchmark
+
+bench: $(READY) ## measure the speed of routing against its targets
+	@$(BIN)/python -m routerlab.lab.routebench
 
 data: $(READY) ## fetch tokenizer files and public data, export the embedding
 	@$(BIN)/python -m routerlab.lab.prepare

@@ -114,6 +114,11 @@ class Catalog:
     def _by_id(self) -> dict[str, ModelSpec]:
         return {model.id: model for model in self.models}
 
+    @cached_property
+    def _by_tier(self) -> dict[Tier, tuple[ModelSpec, ...]]:
+        ranked = sorted(self.models, key=self.cost_of)
+        return {tier: tuple(m for m in ranked if m.tier == tier) for tier in TIERS}
+
     def model(self, model_id: str) -> ModelSpec:
         """The model of that id; `UnknownModel` names those that exist."""
         if model_id not in self._by_id:
@@ -135,8 +140,7 @@ class Catalog:
 
     def of_tier(self, tier: str) -> tuple[ModelSpec, ...]:
         """Models that serve a tier, cheapest first; `UnknownTier` for a wrong name."""
-        wanted = as_tier(tier)
-        return tuple(sorted((m for m in self.models if m.tier == wanted), key=self.cost_of))
+        return self._by_tier[as_tier(tier)]
 
 
 def load_catalog(path: Path | str = DEFAULT_CATALOG) -> Catalog:

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from routerlab import billing, tokens
+from routerlab.blas import one_thread
 from routerlab.cache import MISS, CacheKey, Scope, SemanticCache
 from routerlab.catalog import Catalog
 from routerlab.classifier import Classifier
 from routerlab.embedding import Embedder, Vectors
-from routerlab.errors import CacheFileError, CacheWarning
+from routerlab.errors import CacheFileError, CacheWarning, UnknownModel
 from routerlab.policies import Policy, PolicyInput
 from routerlab.query import Conversation
-from routerlab.types import TIERS, CacheResult, CostEstimate, Mode, RouteDecision, TokenCount
+from routerlab.types import TIERS, CacheResult, CostEstimate, Mode, RouteDecision, TokenCount, Usage
 
 CACHE_OFF = CacheResult(status="off")
 _ROUGH_NOTE = "token counts go by characters: run `make data` for the tokenizer files"
@@ -39,16 +40,23 @@ class Routed:
 
 
 @dataclass
-class _Item:
+class Asked:
+    """A query on its way; `started` is `perf_counter()` seconds, `failed` what ended its way."""
+
     conversation: Conversation
     key: CacheKey
-    found: CacheResult
-    stages: dict[str, float]
+    started: float
+    found: CacheResult = CACHE_OFF
+    stages: dict[str, float] = field(default_factory=dict)
+    vector: Vectors | None = None
+    judged: Vectors | None = None
     known: PolicyInput | None = None
+    failed: Exception | None = None
 
     @property
     def open(self) -> bool:
-        return not self.found.hit
+        """Whether there is more to find out: neither answered from the cache nor failed."""
+        return not self.found.hit and self.failed is None
 
 
 @dataclass(frozen=True)
@@ -64,24 +72,51 @@ class Pipeline:
     max_output_tokens: int
     mode: Mode
 
-    def run(self, conversations: Sequence[Conversation], started: float) -> list[Routed]:
-        """Decide for each; shared stages' time is divided evenly. `started`: `perf_counter()`."""
-        items = [_Item(c, self._key(c), CACHE_OFF, {}) for c in conversations]
-        vectors: dict[str, Vectors] = {}
+    def ask(self, conversation: Conversation, started: float) -> Asked:
+        """Begin a route with its exact look-up. `started`: `perf_counter()`."""
+        asked = Asked(conversation, self._key(conversation), started)
         if self.cache is not None:
-            for item in items:
-                with _timed([item], "exact"):
-                    item.found = self._cached(item.key)
-        open_items = [item for item in items if item.open]
-        if open_items:
-            with _timed(open_items, "encode"):
-                vectors = self._encode(open_items)
-            self._look_up_semantically(open_items, vectors)
-        open_items = [item for item in open_items if item.open]
-        if open_items:
-            with _timed(open_items, "classify"):
-                self._classify(open_items, vectors)
-        return [self._routed(item, vectors, started, len(items)) for item in items]
+            with _timed([asked], "exact"):
+                asked.found = self._cached(asked.key)
+        return asked
+
+    def finish(self, asked: Sequence[Asked], shared_by: int = 1) -> list[Routed | Exception]:
+        """Decide for each; shared stages' time is divided evenly. What one raises is its own.
+
+        `shared_by`: how many asked with one call, so that each took its part of the time alone.
+        """
+        with one_thread():
+            self._each_or_alone("encode", self._encode, asked)
+            if self.cache is not None:
+                for one in asked:
+                    self._each_or_alone("semantic", self._look_up_semantically, [one])
+            self._each_or_alone("classify", self._classify, asked)
+            return [self._decided(one, shared_by) for one in asked]
+
+    def _each_or_alone(
+        self, stage: str, work: Callable[[Sequence[Asked]], None], asked: Sequence[Asked]
+    ) -> None:
+        """A stage for all that are open; where it fails, again for one at a time."""
+        rest = [one for one in asked if one.open]
+        if not rest:
+            return
+        try:
+            with _timed(rest, stage):
+                work(rest)
+        except Exception as error:
+            if len(rest) == 1:
+                rest[0].failed = error
+                return
+            for one in rest:
+                self._each_or_alone(stage, work, [one])
+
+    def warm_up(self) -> None:
+        """Load what is loaded on first use, so that no query waits for it."""
+        self.classifier.predict_proba(["warm up"], self.embedder.encode(["warm up"]))
+        tokens.count_answer("warm up", self.catalog.models[0])
+        with suppress(UnknownModel):  # told when that model is called
+            at = billing.price_time(self.catalog)
+            billing.price(Usage(1, 1), self.catalog.models[0], self.catalog, at)
 
     def _key(self, conversation: Conversation) -> CacheKey:
         scope = Scope(
@@ -94,16 +129,16 @@ class Pipeline:
         )
         return CacheKey.of(scope, conversation.text)
 
-    def _encode(self, items: Sequence[_Item]) -> dict[str, Vectors]:
-        texts = sorted({t for i in items for t in (i.key.text, i.conversation.judged_text)})
-        return dict(zip(texts, self.embedder.encode(texts), strict=True))
+    def _encode(self, asked: Sequence[Asked]) -> None:
+        pairs = [(one.key.text, one.conversation.judged_text) for one in asked]
+        texts = sorted({text for pair in pairs for text in pair})
+        vectors = dict(zip(texts, self.embedder.encode(texts), strict=True))
+        for one, (text, judged) in zip(asked, pairs, strict=True):
+            one.vector, one.judged = vectors[text], vectors[judged]
 
-    def _look_up_semantically(self, items: Sequence[_Item], vectors: Mapping[str, Vectors]) -> None:
-        if self.cache is None:
-            return
-        for item in items:
-            with _timed([item], "semantic"):
-                item.found = self._cached(item.key, vectors[item.key.text])
+    def _look_up_semantically(self, asked: Sequence[Asked]) -> None:
+        for one in asked:
+            one.found = self._cached(one.key, one.vector)
 
     def _cached(self, key: CacheKey, vector: Vectors | None = None) -> CacheResult:
         assert self.cache is not None  # asked by who has one
@@ -114,16 +149,23 @@ class Pipeline:
             warnings.warn(f"answered without the cache: {error}", CacheWarning, stacklevel=2)
             return MISS
 
-    def _classify(self, items: Sequence[_Item], vectors: Mapping[str, Vectors]) -> None:
-        judged = [item.conversation.judged_text for item in items]
-        rows = self.classifier.predict_proba(judged, np.stack([vectors[text] for text in judged]))
-        for item, text, row in zip(items, judged, rows, strict=True):
-            probabilities = dict(zip(TIERS, (float(p) for p in row), strict=True))
-            item.known = PolicyInput(text, vectors[text], probabilities)
+    def _classify(self, asked: Sequence[Asked]) -> None:
+        texts = [one.conversation.judged_text for one in asked]
+        vectors = [one.judged for one in asked if one.judged is not None]
+        rows = self.classifier.predict_proba(texts, np.stack(vectors)).tolist()
+        for one, text, vector, row in zip(asked, texts, vectors, rows, strict=True):
+            one.known = PolicyInput(text, vector, dict(zip(TIERS, row, strict=True)))
 
-    def _routed(
-        self, item: _Item, vectors: Mapping[str, Vectors], started: float, shared_by: int
-    ) -> Routed:
+    def _decided(self, asked: Asked, shared_by: int) -> Routed | Exception:
+        if asked.failed is not None:
+            return asked.failed
+        try:
+            return self.decide(asked, shared_by)
+        except Exception as error:
+            return error
+
+    def decide(self, item: Asked, shared_by: int = 1) -> Routed:
+        """The decision on a query whose tier or whose answer is known."""
         conversation, found, known = item.conversation, item.found, item.known
         notes = conversation.notes
         if known is None:
@@ -157,16 +199,16 @@ class Pipeline:
             cost=cost,
             cache=found,
             stages_ms=item.stages,
-            route_ms=(time.perf_counter() - started) * 1e3 / shared_by,
+            route_ms=(time.perf_counter() - item.started) * 1e3 / shared_by,
             policy=self.policy.id,
             mode=self.mode,
             notes=notes,
         )
-        return Routed(decision, conversation, item.key, vectors.get(item.key.text))
+        return Routed(decision, conversation, item.key, item.vector)
 
 
 @contextmanager
-def _timed(items: Sequence[_Item], stage: str) -> Iterator[None]:
+def _timed(items: Sequence[Asked], stage: str) -> Iterator[None]:
     began = time.perf_counter()
     yield
     each = (time.perf_counter() - began) * 1e3 / len(items)

@@ -10,38 +10,31 @@ import asyncio
 import time
 import warnings
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from routerlab import billing, tokens
 from routerlab.attempts import Biller, all_failed, total_usage
+from routerlab.batching import MOST as BATCH
+from routerlab.batching import Batcher
 from routerlab.billing import Session, budget_for
-from routerlab.blas import one_thread
 from routerlab.breaker import CircuitBreaker
 from routerlab.cache import Judge, SemanticCache
 from routerlab.cache.calibration import DEFAULT_MAX_FALSE_HIT_RATE, open_cache
 from routerlab.catalog import Catalog, load_catalog
 from routerlab.classifier import DEFAULT_MODEL_DIR, Classifier, load_classifier
 from routerlab.embedding import Embedder, MiniLMEmbedder
-from routerlab.errors import (
-    CacheFileError,
-    CacheWarning,
-    MissingKey,
-    ProviderError,
-    RouterLabError,
-    UnknownModel,
-)
+from routerlab.errors import CacheFileError, CacheWarning, MissingKey, ProviderError, RouterLabError
 from routerlab.flight import Flights
 from routerlab.judge import Auditor, cheapest_judge
-from routerlab.pipeline import Pipeline, Routed
+from routerlab.pipeline import Asked, Pipeline, Routed
 from routerlab.policies import Policy, TierPolicy
 from routerlab.providers import Answer, ChatRequest, Deadlines, Endpoints, ProviderHub
 from routerlab.providers.endpoints import open_endpoints
 from routerlab.query import Conversation, Query
-from routerlab.types import Attempt, Completion, EndState, RouteDecision, Usage
+from routerlab.types import Attempt, Completion, EndState, RouteDecision
 
 
 class LLMRouter:
@@ -104,6 +97,7 @@ class LLMRouter:
         self._classifier = classifier
         self._model_dir = model_dir
         self._flights: Flights[Completion] = Flights()
+        self._batches = Batcher[Asked, Routed](lambda asked: self.pipeline.finish(asked))
         self._auditor = Auditor(judge, cache) if judge and cache else None
 
     @cached_property
@@ -122,11 +116,7 @@ class LLMRouter:
             max_output_tokens=self.max_output_tokens,
             mode=self.mode,
         )
-        pipeline.classifier.predict_proba(["warm up"], self.embedder.encode(["warm up"]))
-        tokens.count_answer("warm up", self.catalog.models[0])
-        with suppress(UnknownModel):  # told when that model is called
-            at = billing.price_time(self.catalog)
-            billing.price(Usage(1, 1), self.catalog.models[0], self.catalog, at)
+        pipeline.warm_up()
         return pipeline
 
     async def route_query(self, query: Query, system_prompt: str | None = None) -> RouteDecision:
@@ -135,7 +125,10 @@ class LLMRouter:
 
     async def route(self, query: Query, system_prompt: str | None = None) -> Routed:
         """`route_query`, with what an answer needs beside the decision."""
-        return (await self._route_all([query], system_prompt))[0]
+        started = time.perf_counter()
+        conversation = Conversation.from_query(query, system_prompt)
+        asked = (await self._ask([conversation], started))[0]
+        return await self._batches.ask(asked) if asked.open else self.pipeline.decide(asked)
 
     async def route_many(
         self, queries: Sequence[Query], system_prompt: str | None = None
@@ -144,7 +137,15 @@ class LLMRouter:
 
         The time of shared stages is divided evenly among the queries.
         """
-        return [routed.decision for routed in await self._route_all(queries, system_prompt)]
+        started = time.perf_counter()
+        conversations = [Conversation.from_query(query, system_prompt) for query in queries]
+        if not conversations:
+            return []
+        asked = await self._ask(conversations, started)
+        routed = await asyncio.to_thread(self.pipeline.finish, asked, len(asked))
+        if failed := [one for one in routed if isinstance(one, Exception)]:
+            raise failed[0]
+        return [one.decision for one in routed if isinstance(one, Routed)]
 
     async def complete(self, query: Query, system_prompt: str | None = None) -> Completion:
         """Answer a query: from the cache, else by the chosen model or its fallbacks.
@@ -256,17 +257,15 @@ class LLMRouter:
         if self.cache is not None:
             self.cache.close()
 
-    async def _route_all(self, queries: Sequence[Query], system_prompt: str | None) -> list[Routed]:
-        conversations = [Conversation.from_query(query, system_prompt) for query in queries]
-        if not conversations:
-            return []
-        # A thread, so that loading and encoding never hold up the streams of the same event loop.
-        return await asyncio.to_thread(self._run, conversations)
+    async def _ask(self, conversations: Sequence[Conversation], started: float) -> list[Asked]:
+        def ask() -> list[Asked]:
+            return [self.pipeline.ask(conversation, started) for conversation in conversations]
 
-    def _run(self, conversations: Sequence[Conversation]) -> list[Routed]:
-        pipeline = self.pipeline
-        with one_thread():
-            return pipeline.run(conversations, time.perf_counter())
+        # Loading takes seconds, a distant cache a journey: neither may hold up the event loop. For
+        # a few queries, a near one answers in less time than a thread takes to wake.
+        distant = self.cache is not None and self.cache.distant
+        slow = "pipeline" not in self.__dict__ or distant or len(conversations) > BATCH
+        return await asyncio.to_thread(ask) if slow else ask()
 
     async def _answer(self, routed: Routed, attempts: list[Attempt]) -> Answer:
         errors: list[ProviderError] = []

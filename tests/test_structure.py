@@ -48,7 +48,17 @@ def test_serving_floor_has_no_lab_libraries():
 # Floors within the serving floor, lowest first: a module imports from its own floor or below.
 FLOORS = [
     {"errors", "files", "types", "query"},
-    {"catalog", "tokens", "embedding", "weights", "billing", "breaker", "flight", "blas"},
+    {
+        "catalog",
+        "tokens",
+        "embedding",
+        "weights",
+        "billing",
+        "breaker",
+        "flight",
+        "blas",
+        "batching",
+    },
     {"cues", "surface"},
     {"tiermodel", "outcome_model"},
     {"classifier", "policies", "cache", "providers", "attempts"},
@@ -197,6 +207,7 @@ def test_makefile_help_names_every_command():
         "lab",
         "generate-queries",
         "benchmark",
+        "bench",
         "data",
         "live",
         "record",

@@ -45,7 +45,8 @@ class SemanticCache:
     `url`: `memory://`, `sqlite:///path/to/file` or `qdrant://host:port`. The nearest stored query
     is scored by `verifier` (its cosine without one) and served if `controller` says so; without
     one, from `threshold` on. `ttl_s`: age at which an entry is no longer served. `max_entries`:
-    least recently used go first. Thread-safe; an async caller loses no more than a look-up's time.
+    least recently used go first. Thread-safe; an async caller loses no more than a look-up's
+    time. `distant`: whether a look-up goes over a network.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class SemanticCache:
             raise ValueError(f"max_entries must be at least 1, got {max_entries}")
         self.controller = controller or ThresholdController(threshold)
         self.verifier = verifier
+        self.distant = not url.startswith(("memory:", "sqlite:"))
         self.ttl_s = ttl_s
         self.max_entries = max_entries
         self._clock = clock
