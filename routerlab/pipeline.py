@@ -93,6 +93,19 @@ class Pipeline:
             self._each_or_alone("classify", self._classify, asked)
             return [self._decided(one, shared_by) for one in asked]
 
+    def run(self, conversations: Sequence[Conversation], started: float) -> list[Routed]:
+        """Both in one, for who asks in bulk; the first failure is raised."""
+        decided = self.finish(
+            [self.ask(conversation, started) for conversation in conversations],
+            shared_by=len(conversations),
+        )
+        routed = []
+        for one in decided:
+            if isinstance(one, Exception):
+                raise one
+            routed.append(one)
+        return routed
+
     def _each_or_alone(
         self, stage: str, work: Callable[[Sequence[Asked]], None], asked: Sequence[Asked]
     ) -> None:

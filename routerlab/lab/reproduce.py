@@ -56,6 +56,8 @@ SMOKE: Mapping[str, Mapping[str, Any]] = {
         "cache_sizes": [500, 2_000],
     },
     "04_run_benchmark": {
+        "bench_queries": 12,
+        "sweep_queries": 12,
         "requests": 40,
         "streams": 3,
         "sensitivity_streams": 2,
