@@ -132,6 +132,14 @@ def test_the_verifier_learns_what_a_cosine_does_not_see(fitted, benchmark, embed
     assert verifier.score("convert 5 km to miles", "convert 6 km to miles", 0.99) < 0.4
 
 
+def test_a_text_serves_itself_whatever_it_looks_like(fitted, benchmark):
+    texts = [text for family in benchmark for text in family.texts]
+    scores = fitted[0].scores([(text, text) for text in texts], [1.0] * len(texts))
+    assert scores.min() == 1
+    assert fitted[0].score("Is 5 km far?", "is 5 km far", 0.97) == 1
+    assert fitted[0].score("is 5 km far", "is 6 km far", 0.97) < 1
+
+
 def test_held_out_scores_are_calibrated(fitted):
     _, held_out, train, _ = fitted
     for low in (0.0, 0.25, 0.5):

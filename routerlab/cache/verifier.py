@@ -71,15 +71,16 @@ class SameAnswerVerifier:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def score(self, asked: str, stored: str, cosine: float) -> float:
-        """Probability, 0 to 1, that the answer to `stored` serves `asked`."""
-        evidence = np.array([compare(self.reading(asked), self.reading(stored), cosine)])
-        return float(self.networks.probabilities(evidence)[0])
+        """Probability, 0 to 1, that the answer to `stored` serves `asked`; 1 for the same words."""
+        return float(self.scores([(asked, stored)], [cosine])[0])
 
     def scores(self, pairs: Sequence[tuple[str, str]], cosines: Sequence[float]) -> Floats:
         """The same for many pairs, shape (n,)."""
         if not pairs:
             return np.empty(0)
-        return self.networks.probabilities(self.evidence(pairs, cosines))
+        chances = self.networks.probabilities(self.evidence(pairs, cosines))
+        same = [self.reading(one).plain == self.reading(other).plain for one, other in pairs]
+        return np.where(same, 1.0, chances)
 
     def evidence(self, pairs: Sequence[tuple[str, str]], cosines: Sequence[float]) -> Floats:
         """The evidence of pairs, shape (n, len(NAMES))."""
