@@ -137,7 +137,9 @@ def test_a_text_serves_itself_whatever_it_looks_like(fitted, benchmark):
     scores = fitted[0].scores([(text, text) for text in texts], [1.0] * len(texts))
     assert scores.min() == 1
     assert fitted[0].score("Is 5 km far?", "is 5 km far", 0.97) == 1
-    assert fitted[0].score("is 5 km far", "is 6 km far", 0.97) < 1
+    for other in ("is 6 km far", "is (5 km) far", "is 5! km far"):
+        assert fitted[0].score("is 5 km far", other, 0.97) < 1
+    assert fitted[0].score("😀", "😢", 0.97) < 1
 
 
 def test_held_out_scores_are_calibrated(fitted):

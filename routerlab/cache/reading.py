@@ -103,11 +103,13 @@ _stem_word = snowballstemmer.stemmer("english").stemWord
 class Reading:
     """A text as the comparison sees it.
 
-    `plain`: its words, written out. `stems`: in order. `content`: rarity by stem, of the words that
+    `typed`: as it was typed, but for case, spacing and an end mark. `plain`: its words, written
+    out. `stems`: in order. `content`: rarity by stem, of the words that
     carry content. `question`: the kind of question word, `none` for a statement. `past`, `future`:
     whether words speak of that time.
     """
 
+    typed: str
     plain: str
     stems: tuple[str, ...]
     content: Mapping[str, float]
@@ -143,6 +145,7 @@ def words_of(text: str) -> list[str]:
 
 def read(text: str, rarity: Mapping[str, float]) -> Reading:
     """Read a text; `rarity` gives the inverse document frequency of stems."""
+    typed = " ".join(text.lower().split()).rstrip("?. ")
     if len(text) > READ_CHARS:
         text = f"{text[: READ_CHARS // 2]} {text[-READ_CHARS // 2 :]}"
     words = words_of(text)
@@ -154,6 +157,7 @@ def read(text: str, rarity: Mapping[str, float]) -> Reading:
         if word not in _FILLERS and word not in _NEGATIONS
     }
     return Reading(
+        typed=typed,
         plain=" ".join(words),
         stems=stems,
         content=content,

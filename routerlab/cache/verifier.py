@@ -71,7 +71,7 @@ class SameAnswerVerifier:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def score(self, asked: str, stored: str, cosine: float) -> float:
-        """Probability, 0 to 1, that the answer to `stored` serves `asked`; 1 for the same words."""
+        """Probability, 0 to 1, that the answer to `stored` serves `asked`; 1 for the same text."""
         return float(self.scores([(asked, stored)], [cosine])[0])
 
     def scores(self, pairs: Sequence[tuple[str, str]], cosines: Sequence[float]) -> Floats:
@@ -79,7 +79,7 @@ class SameAnswerVerifier:
         if not pairs:
             return np.empty(0)
         chances = self.networks.probabilities(self.evidence(pairs, cosines))
-        same = [self.reading(one).plain == self.reading(other).plain for one, other in pairs]
+        same = [self.reading(one).typed == self.reading(other).typed for one, other in pairs]
         return np.where(same, 1.0, chances)
 
     def evidence(self, pairs: Sequence[tuple[str, str]], cosines: Sequence[float]) -> Floats:
