@@ -79,7 +79,8 @@ class SameAnswerVerifier:
         if not pairs:
             return np.empty(0)
         chances = self.networks.probabilities(self.evidence(pairs, cosines))
-        same = [self.reading(one).typed == self.reading(other).typed for one, other in pairs]
+        typed = [(self.reading(one).typed, self.reading(other).typed) for one, other in pairs]
+        same = [one == other != "" for one, other in typed]
         return np.where(same, 1.0, chances)
 
     def evidence(self, pairs: Sequence[tuple[str, str]], cosines: Sequence[float]) -> Floats:
