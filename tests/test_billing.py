@@ -16,7 +16,7 @@ from routerlab.attempts import Biller
 from routerlab.billing import Session
 from routerlab.catalog import DEFAULT_CATALOG, load_catalog
 from routerlab.errors import BudgetError, CatalogError, UnknownModel
-from routerlab.lab.asking import ask
+from routerlab.judge import ask
 from routerlab.lab.references import XAI_USAGE
 from routerlab.providers import ChatRequest
 from routerlab.providers import anthropic_messages as anthropic_adapter
@@ -210,7 +210,7 @@ async def test_simulated_bills_lie_in_the_band(make_router):
     for model in CATALOG.models:
         messages = (Message("user", f"How do bridges carry their load, {model.id}?"),)
         request = ChatRequest(model, messages, 200)
-        await ask(router, request)
+        await ask(router.hub, router.biller, request)
         cost = router.session.attempts[-1].attempt.cost_usd
         band = billing.estimate(tokens.count_messages(messages, model), 100, model, 200)
         assert band.low < cost < band.high, model.id
