@@ -111,7 +111,7 @@ def test_without_the_files_each_benchmark_says_so(tmp_path, monkeypatch):
 
 def test_listed_files_are_pinned():
     assert {len(file.commit) for file in public_files()} == {40}
-    assert len({file.path for file in public_files()}) == len(public_files()) == 68
+    assert len({file.path for file in public_files()}) == len(public_files()) == 70
 
 
 BODY = bytes(range(256)) * 4_000

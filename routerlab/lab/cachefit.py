@@ -6,12 +6,14 @@ Does not know: files, streams, which pairs are for test.
 from __future__ import annotations
 
 import math
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold
@@ -72,7 +74,24 @@ def fit(train: Weighed, seed: int, members: int = MEMBERS) -> Networks:
     mean, scale = train.evidence.mean(axis=0), train.evidence.std(axis=0)
     scale[scale == 0] = 1
     scaled = (train.evidence - mean) / scale
-    fitted = [
+    with warnings.catch_warnings():
+        # So many passes are meant: convergence is no aim of theirs.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        fitted = _networks(scaled, train.same, seed, members)
+    return Networks(
+        mean=mean,
+        scale=scale,
+        hidden=np.hstack([net.coefs_[0] for net in fitted]),
+        hidden_bias=np.concatenate([net.intercepts_[0] for net in fitted]),
+        out=np.concatenate([net.coefs_[1][:, 0] for net in fitted]),
+        out_bias=np.concatenate([net.intercepts_[1] for net in fitted]),
+    )
+
+
+def _networks(
+    scaled: Floats, same: NDArray[np.bool_], seed: int, members: int
+) -> list[MLPClassifier]:
+    return [
         MLPClassifier(
             (UNITS,),
             alpha=0.3,
@@ -82,17 +101,9 @@ def fit(train: Weighed, seed: int, members: int = MEMBERS) -> Networks:
             # As many passes for every fit: stopping early would depend on a few rows.
             n_iter_no_change=1_000,
             random_state=seed + member,
-        ).fit(scaled, train.same)
+        ).fit(scaled, same)
         for member in range(members)
     ]
-    return Networks(
-        mean=mean,
-        scale=scale,
-        hidden=np.hstack([net.coefs_[0] for net in fitted]),
-        hidden_bias=np.concatenate([net.intercepts_[0] for net in fitted]),
-        out=np.concatenate([net.coefs_[1][:, 0] for net in fitted]),
-        out_bias=np.concatenate([net.intercepts_[1] for net in fitted]),
-    )
 
 
 def held_out_logits(train: Weighed, extra: Weighed | None, seed: int) -> Floats:
