@@ -78,18 +78,16 @@ class SameAnswerVerifier:
         """The same for many pairs, shape (n,)."""
         if not pairs:
             return np.empty(0)
-        chances = self.networks.probabilities(self.evidence(pairs, cosines))
-        typed = [(self.reading(one).typed, self.reading(other).typed) for one, other in pairs]
-        same = [one == other != "" for one, other in typed]
-        return np.where(same, 1.0, chances)
+        read = self._read(pairs)
+        same = [a.typed == b.typed != "" for a, b in read]
+        return np.where(same, 1.0, self.networks.probabilities(_evidence(read, cosines)))
 
     def evidence(self, pairs: Sequence[tuple[str, str]], cosines: Sequence[float]) -> Floats:
         """The evidence of pairs, shape (n, len(NAMES))."""
-        rows = [
-            compare(self.reading(a), self.reading(b), float(cosine))
-            for (a, b), cosine in zip(pairs, cosines, strict=True)
-        ]
-        return np.array(rows).reshape(len(pairs), len(NAMES))
+        return _evidence(self._read(pairs), cosines)
+
+    def _read(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[Reading, Reading]]:
+        return [(self.reading(one), self.reading(other)) for one, other in pairs]
 
     def reading(self, text: str) -> Reading:
         """A text as it is compared; the latest are kept, so that a stored one is read once."""
@@ -126,6 +124,11 @@ class SameAnswerVerifier:
                 out_bias=net.out_bias,
             ),
         )
+
+
+def _evidence(read: Sequence[tuple[Reading, Reading]], cosines: Sequence[float]) -> Floats:
+    rows = [compare(a, b, float(cosine)) for (a, b), cosine in zip(read, cosines, strict=True)]
+    return np.array(rows).reshape(len(read), len(NAMES))
 
 
 def load_verifier(path: Path, embedder_id: str) -> SameAnswerVerifier | None:

@@ -58,26 +58,24 @@ def waterfall(cost: Mapping[str, Any], mode: str) -> tuple[Figure, str]:
     figure.axes[0].set_ylabel("USD a stream, list prices")
     first, reverse = ({one["step"]: one["share"]["value"] for one in falls[o]} for o in _ORDERS)
     most = max(first, key=lambda step: float(first[step]))
-    figure.suptitle(
+    _headed(
+        figure,
+        0.905,
         f"{most.capitalize()} saves {first[most]:.0%} when it comes first, "
         f"{reverse[most]:.0%} when it comes last"
         if most == "routing"
         else f"{most.capitalize()} saves most: {first[most]:.0%}",
-        fontweight="bold",
-        fontsize=12.5,
-        x=0.01,
-        ha="left",
-    )
-    figure.text(
-        0.01,
-        0.905,
         f"Share of the strongest's cost; {streams} streams, in process, synthetic answers; "
         f"95 % intervals over query families; {mode} mode",
-        color=GREY,
-        fontsize=9,
     )
     figure.tight_layout(rect=(0, 0, 1, 0.92))
     return figure, f"Waterfall of savings against always the strongest. {'; '.join(told)}."
+
+
+def _headed(figure: Figure, height: float, title: str, subtitle: str) -> None:
+    """Title over the whole figure, the subtitle at a height of it."""
+    figure.suptitle(title, fontweight="bold", fontsize=12.5, x=0.01, ha="left")
+    figure.text(0.01, height, subtitle, color=GREY, fontsize=9)
 
 
 def _fall(axes: Axes, falls: Mapping[str, Any], order: str) -> None:
@@ -162,21 +160,13 @@ def sensitivity_curves(section: Mapping[str, Any], mode: str) -> tuple[Figure, s
     figure.legend(handles, labels, loc="lower center", ncols=2, frameon=False)
     hits = [point["hit_rate"]["value"] for name in shown for point in section[name]]
     saved = [point["saved"]["value"] for name in shown for point in section[name]]
-    figure.suptitle(
+    _headed(
+        figure,
+        0.9,
         f"Hits range from {min(hits):.0%} to {max(hits):.0%} with the traffic and the cache, "
         f"savings from {min(saved):.0%} to {max(saved):.0%}",
-        fontweight="bold",
-        fontsize=12.5,
-        x=0.01,
-        ha="left",
-    )
-    figure.text(
-        0.01,
-        0.9,
         f"{section['streams']} streams of {section['requests']:,} requests a point, in process, "
         f"synthetic answers; 95 % intervals over streams; {mode} mode",
-        color=GREY,
-        fontsize=9,
     )
     figure.tight_layout(rect=(0, 0.07, 1, 0.92))
     return figure, f"Sensitivity to the traffic and the cache. {'; '.join(told)}."
