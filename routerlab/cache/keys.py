@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 
 from routerlab.query import Message
 
@@ -24,12 +24,16 @@ class Scope:
     earlier_turns: tuple[Message, ...]
     embedder_id: str
 
-    @cached_property
+    @property
     def hash(self) -> str:
         """sha256 over all fields, with unambiguous borders between them."""
-        # As `asdict` has it, at a third of its time: every route makes a key.
-        told = {**self.__dict__, "earlier_turns": [turn.__dict__ for turn in self.earlier_turns]}
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        return _hashed(self)
+
+
+# Every route makes a key, most of them in a scope that was there before.
+@lru_cache(maxsize=64)
+def _hashed(scope: Scope) -> str:
+    return hashlib.sha256(json.dumps(asdict(scope), sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
