@@ -53,6 +53,7 @@ FLOORS = [
         "tokens",
         "embedding",
         "weights",
+        "onnxgraph",
         "billing",
         "breaker",
         "flight",
