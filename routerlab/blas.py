@@ -1,4 +1,4 @@
-"""Keeps NumPy's products on one thread while a query is routed.
+"""Keeps NumPy's products on one thread while a query is routed, or where bits must not differ.
 
 OpenBLAS wakes its helper threads even for one small product, and they spin for some 25 ms after
 it: measured on two cores, that slowed the next encode and the stream that followed by more than
@@ -35,13 +35,20 @@ def _let_this_thread_set() -> None:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """One BLAS thread in this process until the last of all who asked for it is done."""
+def one_thread(*, whole: bool = False) -> Iterator[None]:
+    """One BLAS thread in this process until the last of all who asked for it is done.
+
+    `whole`: OpenMP's threads too, and in libraries that were loaded since the last look; for long
+    work that nothing else in this process goes beside.
+    """
     global _users
     with _lock:
         if _users == 0:
+            if whole:
+                _controller.cache_clear()
             _let_this_thread_set()
-            _limits.append(_controller().limit(limits=1, user_api="blas"))
+            limit = _controller().limit(limits=1, user_api=None if whole else "blas")
+            _limits.append(limit)
         _users += 1
     try:
         yield

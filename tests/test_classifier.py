@@ -72,7 +72,7 @@ def test_beats_the_baselines_on_the_benchmark(model_dir, embedder, test_set):
     train = features(undisputed(load_training())[::3], KeptVectors(embedder))
     proba = load_classifier(embedder.id, model_dir).predict_proba(test_set.texts, test_set.vectors)
     own = (proba.argmax(axis=1) == test_set.tiers).mean()
-    for name, guessed in guesses(train, test_set, seed=0).items():
+    for name, guessed in guesses(train, {"test": test_set}, seed=0)["test"].items():
         assert own > (guessed == test_set.tiers).mean(), name
 
 

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +70,10 @@ class SameAnswerVerifier:
     embedder_id: str
     _readings: OrderedDict[str, Reading] = field(default_factory=OrderedDict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What another process needs; a lock stays where it is."""
+        return type(self), (self.networks, self.rarity, self.embedder_id)
 
     def score(self, asked: str, stored: str, cosine: float) -> float:
         """Probability, 0 to 1, that the answer to `stored` serves `asked`; 1 for the same text."""

@@ -5,7 +5,8 @@ Does not know: files, plots.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,23 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
-from tqdm.auto import tqdm
 
 from routerlab.cues import CUES, cues
 from routerlab.lab import scoring
-from routerlab.lab.fitting import BLOCKS, Features, Recipe, fit_on, fit_raw, gather, subset
+from routerlab.lab.fitting import (
+    BLOCKS,
+    Evidence,
+    Features,
+    Recipe,
+    fit_on,
+    fit_raw,
+    gather,
+    subset,
+)
 from routerlab.lab.metrics import mean
+from routerlab.lab.parallel import each
 from routerlab.lab.queries import LabelledQuery
-from routerlab.lab.training import Tuning, calibrated, folds
+from routerlab.lab.training import Fold, Tuning, calibrated, folds
 from routerlab.tiermodel import TierModel
 from routerlab.types import TIERS
 
@@ -71,28 +81,36 @@ def nearest(train: Features, test: Features) -> Tiers:
     return found
 
 
-def guesses(train: Features, test: Features, seed: int) -> dict[str, Tiers]:
-    """Every baseline's tiers for queries that no one trained on."""
-    fitted = {
-        name: one.fit(train.texts, train.tiers).predict(test.texts)
-        for name, one in learners(seed).items()
-    }
+def guesses(
+    train: Features, tests: Mapping[str, Features], seed: int
+) -> dict[str, dict[str, Tiers]]:
+    """Every baseline's tiers, by set, for queries that no one trained on."""
+    fitted = {name: one.fit(train.texts, train.tiers) for name, one in learners(seed).items()}
     return {
-        "majority": majority(test.tiers),
-        **fitted,
-        "keywords": keywords(test.texts),
-        "nearest_neighbour": nearest(train, test),
+        name: {
+            "majority": majority(test.tiers),
+            **{learner: one.predict(test.texts) for learner, one in fitted.items()},
+            "keywords": keywords(test.texts),
+            "nearest_neighbour": nearest(train, test),
+        }
+        for name, test in tests.items()
     }
 
 
 def cross_validated_guesses(train: Features, seed: int) -> dict[str, Tiers]:
     """The same on the training queries, each guessed from folds without its family."""
     found: dict[str, Tiers] = {}
-    for fitted_on, held_out in folds(train.families):
-        parts = guesses(subset(train, fitted_on), subset(train, held_out), seed)
-        for name, part in parts.items():
+    parts = folds(train.families)
+    by_fold = each(partial(_on_fold, train, seed), parts, desc="baselines", unit="fold")
+    for (_, held_out), guessed in zip(parts, by_fold, strict=True):
+        for name, part in guessed.items():
             found.setdefault(name, np.empty(len(train.tiers), dtype=np.int64))[held_out] = part
     return {**found, "majority": majority(train.tiers)}
+
+
+def _on_fold(train: Features, seed: int, fold: Fold) -> dict[str, Tiers]:
+    seen, held_out = (subset(train, rows) for rows in fold)
+    return guesses(seen, {"held out": held_out}, seed)["held out"]
 
 
 def facts(
@@ -137,11 +155,20 @@ def ablation(train: Features, tests: dict[str, Features], tuned: Tuning, seed: i
     """Accuracy with one block alone and with one left out, the rest as deployed."""
     sets: list[tuple[str, ...]] = [(block,) for block in BLOCKS]
     sets += [tuple(b for b in BLOCKS if b != left_out) for left_out in BLOCKS]
-    seen, rows = gather(train, seed), []
-    for blocks in tqdm([*sets, BLOCKS], desc="ablation", unit="fit", leave=False):
-        model = fit_on(seen, train, Recipe(tuned.strength, seed, blocks))
-        rows.append({"blocks": list(blocks), **_accuracies(model, tuned, tests, seed)})
-    return rows
+    work = partial(_with_blocks, gather(train, seed), train, tests, tuned, seed)
+    return each(work, [*sets, BLOCKS], desc="ablation", unit="fit")
+
+
+def _with_blocks(
+    seen: Evidence,
+    train: Features,
+    tests: dict[str, Features],
+    tuned: Tuning,
+    seed: int,
+    blocks: tuple[str, ...],
+) -> dict[str, Any]:
+    model = fit_on(seen, train, Recipe(tuned.strength, seed, blocks))
+    return {"blocks": list(blocks), **_accuracies(model, tuned, tests, seed)}
 
 
 def learning_curve(
@@ -149,13 +176,18 @@ def learning_curve(
 ) -> list[dict[str, Any]]:
     """Accuracy by share of the training families, drawn at random and nested."""
     names = np.random.default_rng(seed).permutation(sorted(set(train.families)))
-    curve = []
-    for share in (0.125, 0.25, 0.5, 1.0):
-        kept = set(names[: int(len(names) * share)])
-        rows = np.array([i for i, family in enumerate(train.families) if family in kept])
-        model = fit_raw(subset(train, rows), Recipe(tuned.strength, seed))
-        curve.append({"rows": len(rows), **_accuracies(model, tuned, tests, seed)})
-    return curve
+    work = partial(_with_families, train, tests, tuned, seed)
+    shares = (0.125, 0.25, 0.5, 1.0)
+    chosen = [set(names[: int(len(names) * share)]) for share in shares]
+    return each(work, chosen, desc="learning curve", unit="fit")
+
+
+def _with_families(
+    train: Features, tests: dict[str, Features], tuned: Tuning, seed: int, kept: set[str]
+) -> dict[str, Any]:
+    rows = np.array([i for i, family in enumerate(train.families) if family in kept])
+    model = fit_raw(subset(train, rows), Recipe(tuned.strength, seed))
+    return {"rows": len(rows), **_accuracies(model, tuned, tests, seed)}
 
 
 def _accuracies(

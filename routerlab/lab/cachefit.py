@@ -10,6 +10,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ from routerlab.embedding import Embedder
 from routerlab.lab import metrics
 from routerlab.lab.answerpairs import Pair
 from routerlab.lab.metrics import Floats, Metric
+from routerlab.lab.parallel import each
 
 MEMBERS = 3
 UNITS = 32
@@ -74,10 +76,8 @@ def fit(train: Weighed, seed: int, members: int = MEMBERS) -> Networks:
     mean, scale = train.evidence.mean(axis=0), train.evidence.std(axis=0)
     scale[scale == 0] = 1
     scaled = (train.evidence - mean) / scale
-    with warnings.catch_warnings():
-        # So many passes are meant: convergence is no aim of theirs.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        fitted = _networks(scaled, train.same, seed, members)
+    seeds = range(seed, seed + members)
+    fitted = each(partial(_network, scaled, train.same), seeds, desc="networks", unit="fit")
     return Networks(
         mean=mean,
         scale=scale,
@@ -88,32 +88,44 @@ def fit(train: Weighed, seed: int, members: int = MEMBERS) -> Networks:
     )
 
 
-def _networks(
-    scaled: Floats, same: NDArray[np.bool_], seed: int, members: int
-) -> list[MLPClassifier]:
-    return [
-        MLPClassifier(
-            (UNITS,),
-            alpha=0.3,
-            batch_size=256,
-            learning_rate_init=2e-3,
-            max_iter=25,
-            # As many passes for every fit: stopping early would depend on a few rows.
-            n_iter_no_change=1_000,
-            random_state=seed + member,
-        ).fit(scaled, same)
-        for member in range(members)
-    ]
+def _network(scaled: Floats, same: NDArray[np.bool_], seed: int) -> MLPClassifier:
+    network = MLPClassifier(
+        (UNITS,),
+        alpha=0.3,
+        batch_size=256,
+        learning_rate_init=2e-3,
+        max_iter=25,
+        # As many passes for every fit: stopping early would depend on a few rows.
+        n_iter_no_change=1_000,
+        random_state=seed,
+    )
+    with warnings.catch_warnings():
+        # So many passes are meant: convergence is no aim of theirs.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return network.fit(scaled, same)
 
 
 def held_out_logits(train: Weighed, extra: Weighed | None, seed: int) -> Floats:
     """Logits of every pair by networks that saw no pair of its family; `extra` is always seen."""
     logits = np.empty(len(train.same))
-    for seen, unseen in GroupKFold(FOLDS).split(train.evidence, groups=train.groups):
-        part = Weighed(train.evidence[seen], train.same[seen], [train.groups[i] for i in seen])
-        networks = fit(joined(part, extra), seed, members=1)
-        logits[unseen] = networks.logits(train.evidence[unseen])
+    parts = list(GroupKFold(FOLDS).split(train.evidence, groups=train.groups))
+    work = partial(_on_fold, train, extra, seed)
+    for (_, unseen), found in zip(
+        parts, each(work, parts, desc="cross-validating", unit="fold"), strict=True
+    ):
+        logits[unseen] = found
     return logits
+
+
+def _on_fold(
+    train: Weighed,
+    extra: Weighed | None,
+    seed: int,
+    fold: tuple[NDArray[np.int64], NDArray[np.int64]],
+) -> Floats:
+    seen, unseen = fold
+    part = Weighed(train.evidence[seen], train.same[seen], [train.groups[i] for i in seen])
+    return fit(joined(part, extra), seed, members=1).logits(train.evidence[unseen])
 
 
 def joined(one: Weighed, other: Weighed | None) -> Weighed:
@@ -189,12 +201,17 @@ def separation(
     linear.fit((train.evidence - mean) / scale, train.same)
     scores[BASELINES[1]] = linear.decision_function((test.evidence - mean) / scale)
     scores["verifier"] = fit(train, seed, members=1).logits(test.evidence)
-    for group, names in EVIDENCE.items():
-        kept = np.array([float(name not in names) for name in NAMES])
-        partly = Weighed(train.evidence * kept, train.same, train.groups)
-        scores[f"without {group}"] = fit(partly, seed, members=1).logits(test.evidence * kept)
+    groups = list(EVIDENCE)
+    without = each(partial(_without, train, test, seed), groups, desc="ablation", unit="fit")
+    scores |= {f"without {group}": one for group, one in zip(groups, without, strict=True)}
     first = np.array([pair.first for pair in pairs])
     return {name: _told_apart(score[first], test.same[first]) for name, score in scores.items()}
+
+
+def _without(train: Weighed, test: Weighed, seed: int, group: str) -> Floats:
+    kept = np.array([float(name not in EVIDENCE[group]) for name in NAMES])
+    partly = Weighed(train.evidence * kept, train.same, train.groups)
+    return fit(partly, seed, members=1).logits(test.evidence * kept)
 
 
 def _told_apart(scores: Floats, same: NDArray[np.bool_]) -> dict[str, float]:

@@ -14,18 +14,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from typing import TypeAlias
 
 import numpy as np
 from sklearn.model_selection import GroupKFold, KFold
-from tqdm.auto import tqdm, trange
+from tqdm.auto import trange
 
 from routerlab.classifier import Classifier
 from routerlab.embedding import Embedder
-from routerlab.lab.frontier import Judged
-from routerlab.lab.metrics import Floats
+from routerlab.lab.frontier import Judged, judge
+from routerlab.lab.metrics import Floats, Metric
 from routerlab.lab.outcome_learning import LEARNERS, NEVER, Evidence, Learner, Rows, best_single
 from routerlab.lab.outcomes import PAIR, Outcomes
+from routerlab.lab.parallel import each
 from routerlab.types import TIERS
 
 Split: TypeAlias = tuple[Rows, Rows]
@@ -94,20 +97,46 @@ def run(
     learners: Mapping[str, Learner] = LEARNERS,
 ) -> dict[str, list[Judged]]:
     """Every learner, and the tier policy, which learned nothing here, on the same draws."""
-    outcomes, evidence = prepared.outcomes, prepared.evidence
+    outcomes = prepared.outcomes
     judged: dict[str, list[Judged]] = {name: [] for name in [*learners, "tier"]}
-    for number, draw in enumerate(tqdm(draws, desc=outcomes.name, unit="draw", leave=False)):
-        predicted: dict[str, list[Floats]] = {name: [] for name in judged}
-        for train, test in draw:
-            seen, asked = evidence.take(train), evidence.take(test)
-            scores = outcomes.unit_scores[train]
-            for name, learner in learners.items():
-                predicted[name].append(learner(seen, scores, asked, seed + number))
-            predicted["tier"].append(_by_tier(prepared.tiers[test], scores))
+    splits = [(seed + number, split) for number, draw in enumerate(draws) for split in draw]
+    work = partial(_on_split, prepared, learners)
+    found = iter(each(work, splits, desc=outcomes.name, unit="split"))
+    for draw in draws:
+        predicted = list(islice(found, len(draw)))
         trained_on = np.concatenate([train for train, _ in draw])
         tested = np.concatenate([test for _, test in draw])
-        for name, parts in predicted.items():
-            judged[name].append(_judged(outcomes, trained_on, tested, np.concatenate(parts)))
+        for name, runs in judged.items():
+            of_name = np.concatenate([one[name] for one in predicted])
+            runs.append(_judged(outcomes, trained_on, tested, of_name))
+    return judged
+
+
+def _on_split(
+    prepared: Prepared, learners: Mapping[str, Learner], seeded: tuple[int, Split]
+) -> dict[str, Floats]:
+    """Every learner's scores of the test rows of a split."""
+    seed, (train, test) = seeded
+    seen, asked = prepared.evidence.take(train), prepared.evidence.take(test)
+    scores = prepared.outcomes.unit_scores[train]
+    found = {name: learn(seen, scores, asked, seed) for name, learn in learners.items()}
+    return {**found, "tier": _by_tier(prepared.tiers[test], scores)}
+
+
+Runs: TypeAlias = Mapping[str, Sequence[Judged]]
+"""Each router's draws of one setting."""
+Figures: TypeAlias = dict[str, dict[str, Metric]]
+"""By router and name, as `frontier.judge` gives them."""
+
+
+def judge_all(runs: Mapping[str, Mapping[str, Runs]], seed: int) -> dict[str, dict[str, Figures]]:
+    """The figures of every setting, by benchmark."""
+    places = [(name, setting) for name, by_setting in runs.items() for setting in by_setting]
+    of_places = [runs[name][setting] for name, setting in places]
+    judged: dict[str, dict[str, Figures]] = {name: {} for name in runs}
+    figures = each(partial(judge, seed=seed), of_places, desc="judging", unit="setting")
+    for (name, setting), here in zip(places, figures, strict=True):
+        judged[name][setting] = here
     return judged
 
 

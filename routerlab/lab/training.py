@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -17,7 +18,6 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GroupKFold
-from tqdm.auto import tqdm
 
 from routerlab.classifier import (
     DEFAULT_MODEL_DIR,
@@ -39,6 +39,7 @@ from routerlab.lab.fitting import (
     tier_shares,
 )
 from routerlab.lab.metrics import Metric, quantile
+from routerlab.lab.parallel import each
 from routerlab.lab.queries import TRAINING_FILE, load_training, undisputed
 from routerlab.tiermodel import TierModel
 from routerlab.types import TIERS
@@ -68,13 +69,18 @@ def cross_validate(
 ) -> list[Proba]:
     """Out-of-fold probabilities before calibration, by recipe; the recipes differ in strength."""
     found = [np.empty((len(train.texts), len(TIERS))) for _ in recipes]
-    for fitted_on, held_out in tqdm(parts, desc="cross-validating", unit="fold", leave=False):
-        fitted, test = subset(train, fitted_on), subset(train, held_out)
-        seen = gather(fitted, recipes[0].seed)
-        for proba, recipe in zip(found, recipes, strict=True):
-            model = fit_on(seen, fitted, recipe)
-            proba[held_out] = model.predict_proba(test.texts, test.vectors)
+    by_fold = each(partial(_on_fold, train, recipes), parts, desc="cross-validating", unit="fold")
+    for (_, held_out), of_recipes in zip(parts, by_fold, strict=True):
+        for proba, predicted in zip(found, of_recipes, strict=True):
+            proba[held_out] = predicted
     return found
+
+
+def _on_fold(train: Features, recipes: Sequence[Recipe], fold: Fold) -> list[Proba]:
+    fitted, test = (subset(train, rows) for rows in fold)
+    seen = gather(fitted, recipes[0].seed)
+    models = (fit_on(seen, fitted, recipe) for recipe in recipes)
+    return [model.predict_proba(test.texts, test.vectors) for model in models]
 
 
 @dataclass(frozen=True)
