@@ -6,6 +6,7 @@ no pickle is read. Does not know: how it was trained (`lab.training`), what a ti
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import zipfile
@@ -28,6 +29,7 @@ DEFAULT_MODEL_DIR = RESULTS_DIR / "model"
 TRAINING_FILE = DATA_DIR / "training_queries.jsonl"
 MODEL_FILE = "classifier.skops"
 CARD_FILE = "classifier.json"
+_VECTORIZERS = ("words", "ask_words")
 _RETRAIN = "retrain with `make reproduce` (or run notebooks/02_train_classifier.ipynb)"
 
 
@@ -72,7 +74,7 @@ def save_classifier(
 
     if list(model.linear.classes_) != list(range(len(TIERS))):
         raise ClassifierError("the model must be fitted on the tier numbers 0 to 3")
-    parts = {field.name: getattr(model, field.name) for field in fields(model)}
+    parts = _packed({field.name: getattr(model, field.name) for field in fields(model)})
     model_file = folder / MODEL_FILE
     write_atomically(model_file, partial(_dump, parts))
     card = ModelCard(
@@ -90,6 +92,23 @@ def save_classifier(
     )
     write_json(folder / CARD_FILE, asdict(card))
     return card
+
+
+def _packed(parts: dict[str, Any]) -> dict[str, Any]:
+    """With each vocabulary as one text: skops would keep a file for each of its terms."""
+    packed = dict(parts)
+    for name in _VECTORIZERS:
+        terms = parts[name].vocabulary_
+        packed[name] = copy.copy(parts[name])
+        packed[name].vocabulary_ = "\n".join(sorted(terms, key=lambda term: int(terms[term])))
+    return packed
+
+
+def _unpacked(parts: dict[str, Any]) -> dict[str, Any]:
+    for name in _VECTORIZERS:
+        terms = parts[name].vocabulary_.split("\n")
+        parts[name].vocabulary_ = {term: number for number, term in enumerate(terms)}
+    return parts
 
 
 def _dump(parts: dict[str, Any], path: Path) -> None:
@@ -127,7 +146,7 @@ def load_classifier(
     import skops.io
 
     try:
-        model = TierModel(**skops.io.load(folder / MODEL_FILE, trusted=[]))
+        model = TierModel(**_unpacked(skops.io.load(folder / MODEL_FILE, trusted=[])))
     except Exception as error:  # skops raises many kinds for a file that it cannot trust or read
         raise ClassifierError(f"{folder / MODEL_FILE} cannot be loaded: {_RETRAIN}") from error
     return StoredClassifier(model, card)

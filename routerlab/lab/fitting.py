@@ -83,9 +83,6 @@ def gather(train: Features, seed: int) -> Evidence:
         "ask words": ask_words.fit_transform(asks),
         "cues": csr_matrix(scaler.fit_transform(cues(texts)) * CUE_WEIGHT),
     }
-    for vectorizer in (words, ask_words):
-        # Plain integers: skops would store each NumPy one as a file of its own.
-        vectorizer.vocabulary_ = {term: int(i) for term, i in vectorizer.vocabulary_.items()}
     components = min(NEAR_DIMENSIONS, *train.vectors.shape)
     smaller = PCA(components, random_state=seed).fit(train.vectors)
     return Evidence(words, ask_words, scaler, smaller, blocks)

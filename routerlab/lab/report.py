@@ -13,8 +13,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-
 from routerlab.errors import ResultsError
 from routerlab.files import write_json
 
@@ -60,6 +58,8 @@ def schema() -> dict[str, Any]:
 
 def check(report: Report) -> None:
     """`ResultsError` with the place and the reason where a report breaks the schema."""
+    import jsonschema  # takes a second and a half, and most notebooks only leave a section
+
     validator = jsonschema.Draft202012Validator(schema())
     errors = sorted(validator.iter_errors(report), key=lambda error: list(error.absolute_path))
     if errors:

@@ -33,6 +33,8 @@ from routerlab.types import Attempt, Usage
 
 CALLERS = (1, 8, 64)
 TICK_S = 0.001
+REST_S = 0.01
+"""Between encodes: the threads of the one before may spin that long, on the core of the next."""
 TARGETS = {
     "encode_ratio": ("at most", 0.45),
     "encode_ratio_one_thread": ("at most", 0.45),
@@ -73,6 +75,8 @@ def measure(
 def _encodes(embedder: Embedder, texts: Sequence[str], seed: int) -> dict[str, Any]:
     """Median of the ratios of two encodes of the same query, and the least cosine of the two.
 
+    All sides rest before each encode, as a server does between queries.
+
     `encode_ratio_one_thread` is against the reference on one thread: on cores that others use,
     torch's threads wait for each other at work, which flatters the ratio to its default. Where the
     two ratios lie far apart, the machine was not idle.
@@ -101,6 +105,7 @@ def _encodes(embedder: Embedder, texts: Sequence[str], seed: int) -> dict[str, A
             vectors: list[Any] = [None] * 3
             for turn in range(3):
                 side = (number + turn) % 3
+                time.sleep(REST_S)
                 began = time.perf_counter()
                 vectors[side] = encode(side, text)
                 took[number, side] = (time.perf_counter() - began) * 1e3
