@@ -12,6 +12,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from routerlab.lab.frontier import hull
 from routerlab.lab.frontier_words import BENCHMARKS, NAMES, SETTINGS, in_order
@@ -138,8 +139,9 @@ def _by_cost(axes: Axes, curves: Mapping[str, Any]) -> None:
     ):  # fmt: skip
         right = x > costs.mean()
         axes.annotate(
-            name.split("/")[-1], (x, y), xytext=(-5 if right else 5, -11),
+            name.split("/")[-1], (x, y), xytext=(-5, 6) if right else (5, -11),
             textcoords="offset points", fontsize=7.5, ha="right" if right else "left",
+            path_effects=[withStroke(linewidth=2.5, foreground="white")],
         )  # fmt: skip
     axes.set_xlabel("cost (USD for 1,000 queries, list prices)")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GREY = "#595959"
 LINES = ("-", "--", ":", "-.")
 DPI = 200
+_LETTERS_AN_INCH = 9.6
+"""Of a title, on average."""
 PATHS = {"exact": "exact hit", "semantic": "semantic hit", "miss": "model chosen"}
 POLICIES = {
     ROUTED: "routed, with cache",
@@ -67,8 +70,12 @@ def style() -> Iterator[None]:
 
 
 def titled(axes: Axes, title: str, subtitle: str) -> None:
-    """Title over subtitle, both flush left."""
-    axes.set_title(title, pad=24)
+    """Title over subtitle, both flush left; a title wider than all axes has several lines."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    right = max(one.get_position().x1 for one in figure.axes)
+    width = (right - axes.get_position().x0) * figure.get_size_inches()[0]
+    axes.set_title(textwrap.fill(title, round(width * _LETTERS_AN_INCH)), pad=24)
     axes.text(0, 1.025, subtitle, transform=axes.transAxes, color=GREY, fontsize=9)
 
 
