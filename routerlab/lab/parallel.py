@@ -7,6 +7,7 @@ Does not know: what is computed. Never where time is what is measured.
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -79,7 +80,8 @@ def _pool() -> ProcessPoolExecutor:
 
 
 def _alone() -> None:
-    """Before NumPy is imported there, which reads it once."""
+    """One thread, set before NumPy is imported; an interrupt is for the parent to deal with."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
 
