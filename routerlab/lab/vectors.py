@@ -13,6 +13,7 @@ import numpy as np
 
 from routerlab.embedding import Embedder, MiniLMEmbedder, Vectors
 from routerlab.files import cache_dir, write_atomically
+from routerlab.weights import EXPORT_VERSION
 
 
 class KeptVectors:
@@ -22,7 +23,8 @@ class KeptVectors:
         self.embedder = embedder or MiniLMEmbedder()
         self.id = self.embedder.id
         self.dimension = self.embedder.dimension
-        name = hashlib.sha256(self.id.encode()).hexdigest()[:16]
+        # Another export of the same weights gives other last bits.
+        name = hashlib.sha256(f"{self.id} v{EXPORT_VERSION}".encode()).hexdigest()[:16]
         self._path = (folder or cache_dir() / "embedding") / f"vectors-{name}.npz"
         self._kept: dict[str, Vectors] | None = None
 
