@@ -1,20 +1,19 @@
 """The complexity classifier as the router uses it: texts and vectors in, tier probabilities out.
 
-Kept as a skops file with a card beside it; both hashes are checked before anything is loaded, and
-no pickle is read. Does not know: how it was trained (`lab.training`), what a tier costs.
+Kept as an npz file with a card beside it; both hashes are checked before anything is loaded, and no
+pickle is read. Does not know: how it was trained (`lab.training`), what a tier costs.
 """
 
 from __future__ import annotations
 
-import copy
 import json
 import shutil
 import zipfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +26,8 @@ from routerlab.types import TIERS
 
 DEFAULT_MODEL_DIR = RESULTS_DIR / "model"
 TRAINING_FILE = DATA_DIR / "training_queries.jsonl"
-MODEL_FILE = "classifier.skops"
+MODEL_FILE = "classifier.npz"
 CARD_FILE = "classifier.json"
-_VECTORIZERS = ("words", "ask_words")
 _RETRAIN = "retrain with `make reproduce` (or run notebooks/02_train_classifier.ipynb)"
 
 
@@ -42,7 +40,7 @@ class Classifier(Protocol):
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a stored classifier was made from; `model_sha256` is of the skops file."""
+    """What a stored classifier was made from; `model_sha256` is of the npz file."""
 
     embedder_id: str
     training_sha256: str
@@ -69,52 +67,23 @@ class StoredClassifier:
 def save_classifier(
     model: TierModel, folder: Path, *, embedder_id: str, training_file: Path, rows: int, seed: int
 ) -> ModelCard:
-    """Store a fitted model and its card, each whole; its `classes_` must be 0 to 3."""
+    """Store a fitted model and its card, each whole."""
     import sklearn
 
-    if list(model.linear.classes_) != list(range(len(TIERS))):
-        raise ClassifierError("the model must be fitted on the tier numbers 0 to 3")
-    parts = _packed({field.name: getattr(model, field.name) for field in fields(model)})
     model_file = folder / MODEL_FILE
-    write_atomically(model_file, partial(_dump, parts))
+    model.save(model_file)
     card = ModelCard(
         embedder_id=embedder_id,
         training_sha256=sha256_file(training_file),
         model_sha256=sha256_file(model_file),
         training_rows=rows,
         seed=seed,
-        estimator=(
-            f"{model.linear!r} on embedding, n-grams of text and ask ({model.words!r}) and cues; "
-            f"vote of near queries, pooled"
-        ),
+        estimator=model.estimator,
         priors=dict(zip(TIERS, model.priors, strict=True)),
         sklearn_version=sklearn.__version__,
     )
     write_json(folder / CARD_FILE, asdict(card))
     return card
-
-
-def _packed(parts: dict[str, Any]) -> dict[str, Any]:
-    """With each vocabulary as one text: skops would keep a file for each of its terms."""
-    packed = dict(parts)
-    for name in _VECTORIZERS:
-        terms = parts[name].vocabulary_
-        packed[name] = copy.copy(parts[name])
-        packed[name].vocabulary_ = "\n".join(sorted(terms, key=lambda term: int(terms[term])))
-    return packed
-
-
-def _unpacked(parts: dict[str, Any]) -> dict[str, Any]:
-    for name in _VECTORIZERS:
-        terms = parts[name].vocabulary_.split("\n")
-        parts[name].vocabulary_ = {term: number for number, term in enumerate(terms)}
-    return parts
-
-
-def _dump(parts: dict[str, Any], path: Path) -> None:
-    import skops.io
-
-    skops.io.dump(parts, path, compression=zipfile.ZIP_DEFLATED)
 
 
 def copy_classifier(source: Path, folder: Path) -> None:
@@ -142,11 +111,8 @@ def load_classifier(
         )
     if training_file.exists() and sha256_file(training_file) != card.training_sha256:
         raise ClassifierError(f"{training_file} changed since the training: {_RETRAIN}")
-
-    import skops.io
-
     try:
-        model = TierModel(**_unpacked(skops.io.load(folder / MODEL_FILE, trusted=[])))
-    except Exception as error:  # skops raises many kinds for a file that it cannot trust or read
+        model = TierModel.load(folder / MODEL_FILE)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ClassifierError(f"{folder / MODEL_FILE} cannot be loaded: {_RETRAIN}") from error
     return StoredClassifier(model, card)

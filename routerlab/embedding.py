@@ -57,6 +57,10 @@ class MiniLMEmbedder:
         self._session: Any = None
         self._tokenizer: Any = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What another process needs; it loads the network for itself."""
+        return type(self), (self.threads,)
+
     @property
     def id(self) -> str:
         """`all-MiniLM-L6-v2@` and the first characters of the hash of its weights."""

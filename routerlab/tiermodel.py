@@ -3,18 +3,21 @@
 The linear one weighs embedding, word n-grams of the whole text and of its ask, and cues; the vote
 is of the training queries nearest to the embedding in a smaller space.
 
-Fitted scikit-learn parts go in; inference is a few NumPy products, since scikit-learn's own checks
-cost more than the sums for one query (a test holds that both agree). Does not know: training,
-files, costs.
+Plain arrays, kept as one npz without pickle; inference is a few NumPy products, since scikit-learn
+takes a second to import and its own checks cost more than the sums for one query (a test holds that
+both agree). Does not know: training, costs.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, fields
+from functools import cached_property, partial
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +25,7 @@ from numpy.typing import NDArray
 
 from routerlab.cues import ask_of, cues
 from routerlab.embedding import Vectors
+from routerlab.files import write_atomically
 from routerlab.query import CLASSIFIED_CHARS
 
 CUE_WEIGHT = 0.15
@@ -34,28 +38,57 @@ FLOOR = 0.02
 any vote keeps."""
 
 _TINY = 1e-12
+_WORD = re.compile(r"\b\w\w+\b")
 
 Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class TierModel:
-    """Fitted parts, and the calibration of their output.
+class Terms:
+    """Word n-grams: names, inverse document frequencies, shape (n,), coefficients, shape (n, 4)."""
 
-    `words`, `ask_words`: `TfidfVectorizer`s (sublinear, unit length, one analyser) of the text and
-    of its ask.
-    `scaler`: a `StandardScaler` over cues. `linear`: a `LogisticRegression` over embedding, words,
-    ask words, cues. `centre`, shape (d,), and `projection`, shape (d, k), make the smaller space in
-    which `neighbours` are unit vectors of the training queries, float16, shape (n, k), with
-    `neighbour_tiers`, shape (n,). `vote` is the weight of their vote in the pooled log odds, the
-    linear model has the rest; `temperature` divides the sum. `priors`: shares of the tiers where
-    the model is used, against `shares`, those of its training.
+    names: tuple[str, ...]
+    idf: Vectors
+    coefficients: Vectors
+
+    def of(self, terms: Sequence[str]) -> Matrix:
+        """The tf-idf weights of terms, of unit length, times their coefficients; shape (4,)."""
+        counts = Counter(map(self._place.get, terms))
+        counts.pop(None, None)
+        if not counts:
+            return np.zeros(self.coefficients.shape[1])
+        columns = np.fromiter(counts, dtype=np.int64, count=len(counts))
+        often = np.fromiter(counts.values(), dtype=np.float64, count=len(counts))
+        weights = self.idf[columns] * (1 + np.log(often))
+        found: Matrix = weights @ self.coefficients[columns] / math.sqrt(weights @ weights)
+        return found
+
+    @cached_property
+    def _place(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.names)}
+
+
+@dataclass(frozen=True)
+class TierModel:
+    """Fitted numbers, and the calibration of their output.
+
+    The linear model's log odds of the four tiers are the sum of: `embedding`, shape (d, 4), times
+    the vector; `words` and `ask_words` of the text and of its ask; `cues`, shape (c, 4), times the
+    cues less `cue_mean` over `cue_scale`; `intercept`, shape (4,). `centre`, shape (d,), and
+    `projection`, shape (d, k), make the smaller space in which `neighbours` are unit vectors of the
+    training queries, float16, shape (n, k), with `neighbour_tiers`, shape (n,). `vote` is the
+    weight of their vote in the pooled log odds, the linear model has the rest; `temperature`
+    divides the sum. `priors`: shares of the tiers where the model is used, against `shares`, those
+    of its training. `estimator`: what it was fitted by, in words.
     """
 
-    words: Any
-    ask_words: Any
-    scaler: Any
-    linear: Any
+    words: Terms
+    ask_words: Terms
+    embedding: Vectors
+    cues: Vectors
+    cue_mean: Matrix
+    cue_scale: Matrix
+    intercept: Matrix
     centre: Vectors
     projection: Vectors
     neighbours: NDArray[np.float16]
@@ -64,13 +97,13 @@ class TierModel:
     temperature: float
     priors: tuple[float, ...]
     shares: tuple[float, ...]
+    estimator: str
 
     def predict_proba(self, texts: Sequence[str], vectors: Vectors) -> Matrix:
         """Probabilities, shape (n, 4), of texts with their unit vectors, shape (n, d)."""
         clipped = [text[:CLASSIFIED_CHARS] for text in texts]
-        cued = (cues(clipped) - self.scaler.mean_) / self.scaler.scale_
-        logits = vectors.astype(np.float64) @ self._linear.embedding
-        logits += cued @ self._linear.cues + self._linear.intercept
+        logits = vectors.astype(np.float64) @ self._embedding + self.intercept
+        logits += (cues(clipped) - self.cue_mean) / self.cue_scale @ self.cues
         for row, text in enumerate(clipped):
             logits[row] += self._of_words(text)
         pooled = (1 - self.vote) * np.log(_normalised(logits) + _TINY)
@@ -79,9 +112,9 @@ class TierModel:
 
     def _of_words(self, text: str) -> Matrix:
         """What the n-grams of a text and of its ask add to the logits, shape (4,)."""
-        terms, ask = self._analyse(text), ask_of(text)
-        asked = terms if len(ask) >= len(text.strip()) else self._analyse(ask)
-        return self._linear.words.of(terms) + self._linear.ask_words.of(asked)
+        terms, ask = ngrams(text), ask_of(text)
+        asked = terms if len(ask) >= len(text.strip()) else ngrams(ask)
+        return self.words.of(terms) + self.ask_words.of(asked)
 
     def _voted(self, vectors: Vectors) -> Matrix:
         """Shares of the tiers among the nearest training queries, the nearer weighing more."""
@@ -95,6 +128,10 @@ class TierModel:
         return voted
 
     @cached_property
+    def _embedding(self) -> Matrix:
+        return np.ascontiguousarray(self.embedding, dtype=np.float64)
+
+    @cached_property
     def _tier_of_neighbour(self) -> Matrix:
         tiers: Matrix = np.eye(len(self.shares))[self.neighbour_tiers]
         return tiers
@@ -105,58 +142,50 @@ class TierModel:
         return np.ascontiguousarray(self.neighbours.T, dtype=np.float32)
 
     @cached_property
-    def _analyse(self) -> Any:
-        return self.words.build_analyzer()
-
-    @cached_property
     def _shift(self) -> Matrix:
         shift: Matrix = np.log(np.asarray(self.priors)) - np.log(np.asarray(self.shares))
         return shift
 
-    @cached_property
-    def _linear(self) -> _Linear:
-        sizes = (len(self.centre), len(self.words.vocabulary_), len(self.ask_words.vocabulary_))
-        parts = np.split(self.linear.coef_.T.astype(np.float64), np.cumsum(sizes))
-        embedding, words, ask_words, cued = (np.ascontiguousarray(part) for part in parts)
-        return _Linear(
-            embedding=embedding,
-            words=_Terms(self.words.vocabulary_, self.words.idf_, words),
-            ask_words=_Terms(self.ask_words.vocabulary_, self.ask_words.idf_, ask_words),
-            cues=cued * CUE_WEIGHT,
-            intercept=self.linear.intercept_,
-        )
+    def save(self, path: Path) -> None:
+        """Keep the numbers as one npz, whole or not at all."""
+        parts: dict[str, Any] = {}
+        for name, value in self._fields():
+            if isinstance(value, Terms):
+                text = "\n".join(value.names).encode()
+                parts[f"{name}.names"] = np.frombuffer(text, dtype=np.uint8)
+                parts[f"{name}.idf"] = value.idf
+                parts[f"{name}.coefficients"] = value.coefficients
+            else:
+                parts[name] = np.asarray(value)
+        write_atomically(path, partial(np.savez_compressed, **parts))
+
+    @classmethod
+    def load(cls, path: Path) -> TierModel:
+        """Read one; what NumPy raises where the file is no such npz, and `KeyError`."""
+        with np.load(path, allow_pickle=False) as kept:
+            parts: dict[str, Any] = {
+                field.name: _terms(kept, field.name) if field.type == "Terms" else kept[field.name]
+                for field in fields(cls)
+            }
+        for name in ("vote", "temperature"):
+            parts[name] = float(parts[name])
+        for name in ("priors", "shares"):
+            parts[name] = tuple(parts[name].tolist())
+        return cls(**parts | {"estimator": str(parts["estimator"])})
+
+    def _fields(self) -> list[tuple[str, Any]]:
+        return [(field.name, getattr(self, field.name)) for field in fields(self)]
 
 
-@dataclass(frozen=True)
-class _Terms:
-    """A vocabulary with what each term weighs, shape (n,), and its coefficients, shape (n, 4)."""
-
-    vocabulary: Mapping[str, int]
-    idf: NDArray[np.floating[Any]]
-    coefficients: Matrix
-
-    def of(self, terms: Sequence[str]) -> Matrix:
-        """The tf-idf weights of terms, of unit length, times their coefficients; shape (4,)."""
-        counts = Counter(map(self.vocabulary.get, terms))
-        counts.pop(None, None)
-        if not counts:
-            return np.zeros(self.coefficients.shape[1])
-        columns = np.fromiter(counts, dtype=np.int64, count=len(counts))
-        often = np.fromiter(counts.values(), dtype=np.float64, count=len(counts))
-        weights = self.idf[columns] * (1 + np.log(often))
-        found: Matrix = weights @ self.coefficients[columns] / math.sqrt(weights @ weights)
-        return found
+def _terms(kept: Mapping[str, Any], name: str) -> Terms:
+    names = kept[f"{name}.names"].tobytes().decode().split("\n")
+    return Terms(tuple(names), kept[f"{name}.idf"], kept[f"{name}.coefficients"])
 
 
-@dataclass(frozen=True)
-class _Linear:
-    """The linear model's coefficients by block, each of shape (columns, 4)."""
-
-    embedding: Matrix
-    words: _Terms
-    ask_words: _Terms
-    cues: Matrix
-    intercept: Matrix
+def ngrams(text: str) -> list[str]:
+    """Words of two characters or more, and pairs of them: the terms that are counted."""
+    words = _WORD.findall(text.lower())
+    return words + [f"{one} {other}" for one, other in pairwise(words)]
 
 
 def unit(rows: NDArray[np.floating[Any]]) -> Vectors:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from routerlab.catalog import Catalog
 from routerlab.lab import metrics
 from routerlab.lab.benchmark import ROUTED, Arm, arms
 from routerlab.lab.metrics import Floats, Metric
+from routerlab.lab.parallel import each
 from routerlab.lab.replay import World, replay
 from routerlab.lab.traffic import LABELLED_KINDS, Request
 from routerlab.policies import TierPolicy, always_strongest
@@ -64,11 +65,15 @@ def partial_arms(catalog: Catalog) -> list[Arm]:
 
 def replay_all(streams: Streams, world: World) -> pd.DataFrame:
     """Every policy and every part of the router on every stream; a row a request."""
-    parts = [
-        replay(arm, traffic, world).assign(stream=seed)
-        for seed, traffic in tqdm(streams.items(), desc="streams", unit="stream")
-        for arm in (*arms(world.catalog, seed, traffic), *partial_arms(world.catalog))
-    ]
+    work = partial(_on_stream, world)
+    parts = each(work, list(streams.items()), desc="streams", unit="stream")
+    return pd.concat(parts, ignore_index=True)
+
+
+def _on_stream(world: World, numbered: tuple[int, Sequence[Request]]) -> pd.DataFrame:
+    seed, traffic = numbered
+    every = (*arms(world.catalog, seed, traffic), *partial_arms(world.catalog))
+    parts = [replay(arm, traffic, world).assign(stream=seed) for arm in every]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -203,19 +208,11 @@ def sensitivity(
         "max_entries": [(n, zipf_exponent, replace(whole, max_entries=n)) for n in cache_sizes],
         "ttl_hours": [(h, zipf_exponent, replace(whole, ttl_s=h * 3600)) for h in ttl_hours],
     }
-    strongest = Arm(STRONGEST, always_strongest(world.catalog))
-    baselines = {
-        exponent: [float(replay(strongest, one, world).cost_usd.sum()) for one in streams]
-        for exponent, streams in drawn.items()
-    }
     settings = {(exponent, arm) for points in plan.values() for _, exponent, arm in points}
-    ordered = sorted(settings, key=str)  # a bar that goes the same way each time
-    measured = {}
-    for exponent, arm in tqdm(ordered, desc="sensitivity", unit="setting"):
-        pairs = zip(drawn[exponent], baselines[exponent], strict=True)
-        measured[exponent, arm] = _over_streams(
-            [_run(replay(arm, one, world), usd) for one, usd in pairs]
-        )
+    ordered = sorted(settings, key=str)  # the same way each time
+    asked = [(arm, drawn[exponent]) for exponent, arm in ordered]
+    found = each(partial(_of_setting, world), asked, desc="sensitivity", unit="setting")
+    measured = dict(zip(ordered, found, strict=True))
     return {
         "streams": len(seeds),
         "requests": len(drawn[zipf_exponent][0]),
@@ -227,7 +224,18 @@ def sensitivity(
     }
 
 
-def _run(routed: pd.DataFrame, strongest_usd: float) -> dict[str, float]:
+def _of_setting(world: World, asked: tuple[Arm, Sequence[Sequence[Request]]]) -> Section:
+    arm, streams = asked
+    strongest = Arm(STRONGEST, always_strongest(world.catalog))
+    return _over_streams(
+        [
+            _against(replay(arm, one, world), float(replay(strongest, one, world).cost_usd.sum()))
+            for one in streams
+        ]
+    )
+
+
+def _against(routed: pd.DataFrame, strongest_usd: float) -> dict[str, float]:
     return {
         "hit_rate": float(routed.cache.isin(["exact", "semantic"]).mean()),
         "false_hit_rate": float(routed.false_hit.mean()),

@@ -18,14 +18,17 @@ from sklearn.preprocessing import StandardScaler
 
 from routerlab.cues import ask_of, cues
 from routerlab.embedding import Embedder, Vectors
+from routerlab.errors import ClassifierError
 from routerlab.lab.queries import LabelledQuery
 from routerlab.query import CLASSIFIED_CHARS
-from routerlab.tiermodel import CUE_WEIGHT, TierModel, unit
+from routerlab.tiermodel import CUE_WEIGHT, Terms, TierModel, ngrams, unit
 from routerlab.types import TIERS
 
 BLOCKS = ("embedding", "words", "ask words", "cues", "neighbours")
 VOTE = 0.5
 """Weight of the nearest training queries beside the linear model."""
+LEAST_TEXTS = 3
+"""Training queries in which an n-gram must stand to count."""
 NEAR_DIMENSIONS = 96
 """Of the space in which near queries are looked up: principal components of the embedding."""
 
@@ -88,24 +91,38 @@ def gather(train: Features, seed: int) -> Evidence:
     return Evidence(words, ask_words, scaler, smaller, blocks)
 
 
-def fit_on(seen: Evidence, train: Features, recipe: Recipe) -> TierModel:
-    """The model before calibration: temperature 1 and the priors of the training queries.
+def fit_linear(seen: Evidence, tiers: NDArray[np.int64], recipe: Recipe) -> LogisticRegression:
+    """The linear model over all blocks.
 
     A block that the recipe leaves out is all zeros, so that the shape of the model stays the same.
     """
+    if set(tiers.tolist()) != set(range(len(TIERS))):
+        raise ClassifierError("the training queries must hold all four tiers: add what is missing")
     used = [block * float(name in recipe.blocks) for name, block in seen.blocks.items()]
-    linear = LogisticRegression(
+    return LogisticRegression(
         C=recipe.strength, max_iter=2_000, tol=1e-3, random_state=recipe.seed
-    ).fit(hstack(used).tocsr(), train.tiers)
-    linear.coef_ = linear.coef_.astype(np.float32)
+    ).fit(hstack(used).tocsr(), tiers)
+
+
+def fit_on(seen: Evidence, train: Features, recipe: Recipe) -> TierModel:
+    """The model before calibration: temperature 1 and the priors of the training queries."""
+    linear = fit_linear(seen, train.tiers, recipe)
+    cuts = np.cumsum([block.shape[1] for block in seen.blocks.values()])[:-1]
+    coefficients = linear.coef_.T.astype(np.float32)
+    embedding, words, ask_words, cued = (
+        np.ascontiguousarray(block) for block in np.split(coefficients, cuts)
+    )
     shares = tuple(float(share) for share in tier_shares(train.tiers))
     centre, projection = seen.smaller.mean_, np.ascontiguousarray(seen.smaller.components_.T)
     vote = VOTE if "neighbours" in recipe.blocks else 0.0
     return TierModel(
-        words=seen.words,
-        ask_words=seen.ask_words,
-        scaler=seen.scaler,
-        linear=linear,
+        words=_terms(seen.words, words),
+        ask_words=_terms(seen.ask_words, ask_words),
+        embedding=embedding,
+        cues=cued * np.float32(CUE_WEIGHT),
+        cue_mean=seen.scaler.mean_,
+        cue_scale=seen.scaler.scale_,
+        intercept=linear.intercept_,
         centre=centre,
         projection=projection,
         neighbours=unit((train.vectors - centre) @ projection).astype(np.float16),
@@ -114,7 +131,15 @@ def fit_on(seen: Evidence, train: Features, recipe: Recipe) -> TierModel:
         temperature=1.0,
         priors=shares,
         shares=shares,
+        estimator=(
+            f"{linear!r} on embedding, tf-idf of words and pairs of text and ask (in {LEAST_TEXTS} "
+            "queries or more, sublinear) and cues; vote of near queries, pooled"
+        ),
     )
+
+
+def _terms(vectorizer: TfidfVectorizer, coefficients: Vectors) -> Terms:
+    return Terms(tuple(vectorizer.get_feature_names_out().tolist()), vectorizer.idf_, coefficients)
 
 
 def fit_raw(train: Features, recipe: Recipe) -> TierModel:
@@ -123,7 +148,7 @@ def fit_raw(train: Features, recipe: Recipe) -> TierModel:
 
 
 def _ngrams() -> TfidfVectorizer:
-    return TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), min_df=3, dtype=np.float32)
+    return TfidfVectorizer(analyzer=ngrams, sublinear_tf=True, min_df=LEAST_TEXTS, dtype=np.float32)
 
 
 def tier_shares(tiers: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -86,7 +86,7 @@ def resampled_sums(values: Floats, clusters: Sequence[str], *, seed: int) -> Flo
     return np.concatenate([values.sum(axis=0)[None], _resampling(len(names), seed) @ sums])
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def _resampling(clusters: int, seed: int) -> Floats:
     """How often each cluster is drawn, shape (ROUNDS, clusters)."""
     rng = np.random.default_rng(seed)

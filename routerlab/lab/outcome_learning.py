@@ -49,6 +49,15 @@ class Evidence:
         """Evidence of texts whose vectors are at hand."""
         return cls(list(texts), vectors, wording(texts))
 
+    @classmethod
+    def joined(cls, parts: Sequence[Evidence]) -> Evidence:
+        """Several in one, in their order."""
+        return cls(
+            [text for part in parts for text in part.texts],
+            np.concatenate([part.vectors for part in parts]),
+            np.concatenate([part.worded for part in parts]),
+        )
+
     def take(self, rows: Rows) -> Evidence:
         """Some of the queries, in the order of `rows`."""
         texts = [self.texts[row] for row in rows]

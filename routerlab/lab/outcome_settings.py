@@ -23,7 +23,7 @@ from sklearn.model_selection import GroupKFold, KFold
 from tqdm.auto import trange
 
 from routerlab.classifier import Classifier
-from routerlab.embedding import Embedder
+from routerlab.embedding import Embedder, Vectors
 from routerlab.lab.frontier import Judged, judge
 from routerlab.lab.metrics import Floats, Metric
 from routerlab.lab.outcome_learning import LEARNERS, NEVER, Evidence, Learner, Rows, best_single
@@ -54,13 +54,21 @@ class Prepared:
 
 def prepare(outcomes: Outcomes, embedder: Embedder, classifier: Classifier) -> Prepared:
     """Embed and classify every query; what is embedded stays kept if this is broken off."""
-    texts = list(outcomes.texts)
-    starts = trange(
-        0, len(texts), _BLOCK, desc=f"embedding {outcomes.name}", unit="block", leave=False
-    )
-    vectors = np.concatenate([embedder.encode(texts[start : start + _BLOCK]) for start in starts])
+    texts, name = list(outcomes.texts), outcomes.name
+    starts = trange(0, len(texts), _BLOCK, desc=f"embedding {name}", unit="block", leave=False)
+    blocks = []
+    for start in starts:
+        block = texts[start : start + _BLOCK]
+        blocks.append((block, embedder.encode(block)))
+    read = each(partial(_read, classifier), blocks, desc=f"reading {name}", unit="block")
+    evidence, tiers = zip(*read, strict=True)
+    return Prepared(outcomes, Evidence.joined(evidence), np.concatenate(tiers))
+
+
+def _read(classifier: Classifier, block: tuple[list[str], Vectors]) -> tuple[Evidence, Floats]:
+    texts, vectors = block
     tiers = classifier.predict_proba(texts, vectors) @ np.arange(len(TIERS)) / (len(TIERS) - 1)
-    return Prepared(outcomes, Evidence.of(texts, vectors), tiers)
+    return Evidence.of(texts, vectors), tiers
 
 
 def settings_of(outcomes: Outcomes, draws: int, seed: int) -> dict[str, list[Draw]]:
@@ -154,13 +162,8 @@ def run_elsewhere(
 def together(parts: Sequence[Prepared], most: int | None = None) -> tuple[Evidence, Floats]:
     """Evidence and unit scores of several benchmarks of the same models, `most` rows of each."""
     taken = [(one, np.arange(len(one.outcomes))[:: _step(one, most)]) for one in parts]
-    evidence = [one.evidence.take(rows) for one, rows in taken]
     return (
-        Evidence(
-            [text for one in evidence for text in one.texts],
-            np.concatenate([one.vectors for one in evidence]),
-            np.concatenate([one.worded for one in evidence]),
-        ),
+        Evidence.joined([one.evidence.take(rows) for one, rows in taken]),
         np.concatenate([one.outcomes.unit_scores[rows] for one, rows in taken]),
     )
 

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from multiprocessing import get_context
-from typing import TypeVar
+from multiprocessing.reduction import ForkingPickler
+from typing import Any, TypeVar
 
 from tqdm.auto import tqdm
 
@@ -31,7 +32,8 @@ def each(
 ) -> list[Result]:
     """`work` of every item, in their order; `work` and items must be picklable.
 
-    What a process raises is raised here. Broken off, the processes end with what they have in hand.
+    A process unpacks `work` once, so what it remembers of one item serves the next. What a process
+    raises is raised here. Broken off, the processes end with what they have in hand.
     """
     found: list[Result] = []
     began = time.perf_counter()
@@ -55,7 +57,8 @@ def _in_processes(
     work: Callable[[Item], Result], items: Sequence[Item], bar: tqdm[None]
 ) -> list[Result]:
     pool = _pool()
-    futures = [pool.submit(_on_one_thread, work, item) for item in items]
+    packed = bytes(ForkingPickler.dumps(work))
+    futures = [pool.submit(_in_process, packed, item) for item in items]
     for future in futures:
         future.add_done_callback(lambda _: bar.update())
     try:
@@ -70,6 +73,16 @@ def _on_one_thread(work: Callable[[Item], Result], item: Item) -> Result:
     """Of BLAS and OpenMP alike: a sum by two threads ends in other bits than by one."""
     with one_thread(whole=True):
         return work(item)
+
+
+def _in_process(packed: bytes, item: Any) -> Any:
+    return _on_one_thread(_unpacked(packed), item)
+
+
+@lru_cache(maxsize=1)
+def _unpacked(packed: bytes) -> Callable[[Any], Any]:
+    work: Callable[[Any], Any] = ForkingPickler.loads(packed)
+    return work
 
 
 @lru_cache(maxsize=1)
