@@ -182,8 +182,11 @@ def test_every_router_is_run_on_the_same_rows(evidence, scores):
     assert set(judged) == {"random", "length_only", "tfidf", "learned", "tier"}
     rows = {tuple(one[0].rows) for one in judged.values()}
     assert len(rows) == 1
-    elsewhere = outcome_settings.run_elsewhere(prepared, [prepared], 0)
-    assert all(one[0].predicted.shape == (len(made), 2) for one in elsewhere.values())
+    pair = {"one": prepared, "other": prepared}
+    third = replace(prepared, outcomes=replace(made, models=("a", "b")))
+    elsewhere = outcome_settings.run_elsewhere({**pair, "third": third}, 0)
+    assert set(elsewhere) == set(pair)
+    assert all(one[0].predicted.shape == (len(made), 2) for one in elsewhere["one"].values())
 
 
 def test_wording_reads_a_long_text_in_part():

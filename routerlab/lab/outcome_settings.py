@@ -149,12 +149,25 @@ def judge_all(runs: Mapping[str, Mapping[str, Runs]], seed: int) -> dict[str, di
 
 
 def run_elsewhere(
-    prepared: Prepared, others: Sequence[Prepared], seed: int
-) -> dict[str, list[Judged]]:
-    """`other_benchmarks_only`: the learners see no row of this benchmark."""
+    everything: Mapping[str, Prepared], seed: int
+) -> dict[str, dict[str, list[Judged]]]:
+    """`other_benchmarks_only` of each benchmark that has others of RouteLLM's two models."""
+    asked = {name: (one, of_the_pair(everything, name)) for name, one in everything.items()}
+    asked = {
+        name: (one, others)
+        for name, (one, others) in asked.items()
+        if one.outcomes.models == PAIR and others
+    }
+    found = each(partial(_elsewhere, seed), list(asked.values()), desc="elsewhere", unit="set")
+    return dict(zip(asked, found, strict=True))
+
+
+def _elsewhere(seed: int, asked: tuple[Prepared, list[Prepared]]) -> dict[str, list[Judged]]:
+    """The learners see no row of this benchmark."""
+    prepared, others = asked
     seen, scores = together(others)
-    rows, asked = np.arange(len(prepared.outcomes)), prepared.evidence
-    predicted = {name: learn(seen, scores, asked, seed) for name, learn in LEARNERS.items()}
+    rows, unseen = np.arange(len(prepared.outcomes)), prepared.evidence
+    predicted = {name: learn(seen, scores, unseen, seed) for name, learn in LEARNERS.items()}
     predicted["tier"] = _by_tier(prepared.tiers, scores)
     return {name: [_judged(prepared.outcomes, rows, rows, one)] for name, one in predicted.items()}
 

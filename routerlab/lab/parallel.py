@@ -24,7 +24,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 START_S = 4.0
 """Processes are started where the rest would take longer than this one after the other: about what
-they need until scikit-learn is imported."""
+they need until scikit-learn is imported. Those that run already take the first item too."""
 
 
 def each(
@@ -43,7 +43,8 @@ def each(
             left = len(items) - number
             # The first item tells how long the others may take.
             each_s = (time.perf_counter() - began) / number if number else 0.0
-            if left > 1 and each_s * left > START_S and _cores() > 1:
+            long = _pool.cache_info().currsize or each_s * left > START_S
+            if left > 1 and long and _cores() > 1:
                 break
             found.append(_on_one_thread(work, item))
             bar.update()
