@@ -208,9 +208,12 @@ def sensitivity(
         "max_entries": [(n, zipf_exponent, replace(whole, max_entries=n)) for n in cache_sizes],
         "ttl_hours": [(h, zipf_exponent, replace(whole, ttl_s=h * 3600)) for h in ttl_hours],
     }
+    work = partial(_strongest_usd, world)
+    alone = each(work, list(drawn.values()), desc="strongest", unit="exponent")
+    usd = dict(zip(drawn, alone, strict=True))
     settings = {(exponent, arm) for points in plan.values() for _, exponent, arm in points}
     ordered = sorted(settings, key=str)  # the same way each time
-    asked = [(arm, drawn[exponent]) for exponent, arm in ordered]
+    asked = [(arm, drawn[exponent], usd[exponent]) for exponent, arm in ordered]
     found = each(partial(_of_setting, world), asked, desc="sensitivity", unit="setting")
     measured = dict(zip(ordered, found, strict=True))
     return {
@@ -224,15 +227,17 @@ def sensitivity(
     }
 
 
-def _of_setting(world: World, asked: tuple[Arm, Sequence[Sequence[Request]]]) -> Section:
-    arm, streams = asked
+def _strongest_usd(world: World, streams: Sequence[Sequence[Request]]) -> list[float]:
     strongest = Arm(STRONGEST, always_strongest(world.catalog))
-    return _over_streams(
-        [
-            _against(replay(arm, one, world), float(replay(strongest, one, world).cost_usd.sum()))
-            for one in streams
-        ]
-    )
+    return [float(replay(strongest, one, world).cost_usd.sum()) for one in streams]
+
+
+def _of_setting(
+    world: World, asked: tuple[Arm, Sequence[Sequence[Request]], Sequence[float]]
+) -> Section:
+    arm, streams, usd = asked
+    runs = zip(streams, usd, strict=True)
+    return _over_streams([_against(replay(arm, one, world), strongest) for one, strongest in runs])
 
 
 def _against(routed: pd.DataFrame, strongest_usd: float) -> dict[str, float]:

@@ -10,7 +10,6 @@ import gc
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import psutil
 from tqdm.auto import trange
@@ -55,11 +54,8 @@ async def concurrent_streams(
     lost = mixed = 0
     warm = process = 0.0
     model = catalog.model(MODEL)
-    with (
-        Simulator(catalog, time_scale=0, seed=seed, length=lambda _: WORDS) as server,
-        TemporaryDirectory() as folder,
-    ):
-        kept = KeptVectors(embedder, Path(folder))
+    with Simulator(catalog, time_scale=0, seed=seed, length=lambda _: WORDS) as server:
+        kept = KeptVectors(embedder)
         kept.encode([_query(number, k) for number in range(rounds) for k in range(streams)])
         router = LLMRouter(
             endpoints=ServerEndpoints(server),

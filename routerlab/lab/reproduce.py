@@ -170,6 +170,8 @@ def _execute(plan: Run, name: str, given: Mapping[str, Any], executed: Path) -> 
             cwd=str(plan.folder),
             start_timeout=120,
             execution_timeout=CELL_SECONDS,
+            # Else the whole notebook is written after every cell; a failed one is kept anyway.
+            request_save_on_cell_execute=False,
             progress_bar={"desc": name, "position": 1, "leave": False},
         )
     except PapermillExecutionError as error:
