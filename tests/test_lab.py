@@ -352,6 +352,8 @@ def test_kept_vectors_are_the_embedders(tmp_path, embedder):
     (path,) = tmp_path.iterdir()
     path.write_bytes(b"broken")
     assert KeptVectors(embedder, tmp_path).encode(texts).shape == (3, embedder.dimension)
+    with pytest.raises(DataError, match="ROUTERLAB_CACHE"):
+        KeptVectors(embedder, path / "folder").encode(texts)
 
 
 async def test_a_stream_is_recorded_as_it_came(make_router, tmp_path):

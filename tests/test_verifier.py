@@ -1,8 +1,11 @@
 """The same-answer verifier: scores, its file, and what is not taken for one."""
 
 import math
+import os
 import pickle
 import random
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -21,6 +24,32 @@ PAIRS = [
     ("", "¿qué?"),
 ]
 COSINES = [0.97, 0.95, 0.93, 0.1]
+
+
+def test_evidence_is_the_same_in_every_process():
+    """Strings hash differently in each, so that sets come in another order."""
+    asked = """
+import random
+from routerlab.cache.evidence import compare
+from routerlab.cache.reading import read
+draw = random.Random(0)
+words = [f"{a}{b}" for a in "bcdfgh" for b in ("oat", "ending", "arrow", "ivory", "uncle")]
+rarity = {word: draw.uniform(1, 9) for word in words}
+texts = [" ".join(draw.sample(words, 14)) for _ in range(200)]
+readings = [read(text, rarity) for text in texts]
+print([compare(a, b, 0.9) for a, b in zip(readings, readings[1:])])
+"""
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", asked],
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in range(4)
+    }
+    assert len(told) == 1
+    assert told != {b""}
 
 
 def networks(members=2, units=3, seed=0, **changes) -> Networks:

@@ -7,7 +7,7 @@ weighed (`verifier`), where the texts come from.
 from __future__ import annotations
 
 from collections.abc import Collection
-from math import log, log1p
+from math import fsum, log, log1p
 
 from rapidfuzz import fuzz
 from rapidfuzz.distance import LCSseq
@@ -108,9 +108,10 @@ def compare(a: Reading, b: Reading, cosine: float) -> list[float]:
     """The evidence of a pair, in the order of `NAMES`."""
     shared = a.content.keys() & b.content.keys()
     only_a, only_b = a.content.keys() - shared, b.content.keys() - shared
-    common = sum(a.content[s] for s in shared)
-    missing_a = sum(a.content[s] for s in only_a)
-    missing_b = sum(b.content[s] for s in only_b)
+    # `fsum`: a set's order changes from process to process, and a plain sum's last bit with it.
+    common = fsum(a.content[s] for s in shared)
+    missing_a = fsum(a.content[s] for s in only_a)
+    missing_b = fsum(b.content[s] for s in only_b)
     total = common + missing_a + missing_b + 1
     overlap = common / total
     left_a, worst_a = _unresembled(only_a, only_b, a)
@@ -158,7 +159,7 @@ def _unresembled(
         * (0.1 if len(one) > 3 and any(fuzz.ratio(one, o) >= _LIKE_SPELLING for o in others) else 1)
         for one in only
     ]
-    return sum(left), max(left, default=0.0)
+    return fsum(left), max(left, default=0.0)
 
 
 def _disorder(a: Reading, b: Reading, shared: Collection[str]) -> float:

@@ -16,6 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from routerlab.embedding import Embedder, MiniLMEmbedder, Vectors
+from routerlab.errors import DataError
 from routerlab.files import cache_dir
 from routerlab.weights import EXPORT_VERSION
 
@@ -31,7 +32,8 @@ _BUSY_S = 60
 class KeptVectors:
     """An `Embedder` that asks another one only for texts that it has not met.
 
-    Kept in an SQLite file, which several processes may share; one that cannot be read is made anew.
+    Kept in an SQLite file, which several processes may share; one that is damaged is made anew.
+    `DataError` where nothing can be kept.
     """
 
     def __init__(self, embedder: Embedder | None = None, folder: Path | None = None) -> None:
@@ -59,11 +61,15 @@ class KeptVectors:
         return np.stack([self._kept[key] for key in keys]) if keys else empty
 
     def _with_file(self, work: Callable[[sqlite3.Connection], Found]) -> Found:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             return self._once(work)
-        except sqlite3.OperationalError:
-            raise  # locked, or no room: the file is as good as before
+        except (OSError, sqlite3.OperationalError) as error:
+            # The file, if there is one, is as good as before.
+            raise DataError(
+                f"vectors cannot be kept in {self._path}: {error}; make room there and the folder "
+                "writable, or name another one in ROUTERLAB_CACHE"
+            ) from error
         except sqlite3.DatabaseError:
             self._path.unlink()  # it can always be computed again
             return self._once(work)
