@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -20,7 +19,14 @@ from numpy.typing import NDArray
 
 from routerlab.embedding import Vectors
 from routerlab.errors import ClassifierError
-from routerlab.files import DATA_DIR, RESULTS_DIR, sha256_file, write_atomically, write_json
+from routerlab.files import (
+    BROKEN_ARCHIVE,
+    DATA_DIR,
+    RESULTS_DIR,
+    sha256_file,
+    write_atomically,
+    write_json,
+)
 from routerlab.tiermodel import TierModel
 from routerlab.types import TIERS
 
@@ -113,6 +119,6 @@ def load_classifier(
         raise ClassifierError(f"{training_file} changed since the training: {_RETRAIN}")
     try:
         model = TierModel.load(folder / MODEL_FILE)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except BROKEN_ARCHIVE as error:
         raise ClassifierError(f"{folder / MODEL_FILE} cannot be loaded: {_RETRAIN}") from error
     return StoredClassifier(model, card)

@@ -9,6 +9,8 @@ import hashlib
 import json
 import os
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,13 @@ from typing import Any
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 DATA_DIR = PROJECT_ROOT / "data"
 RESULTS_DIR = PROJECT_ROOT / "results"
+
+
+BROKEN_ARCHIVE = (
+    *(OSError, ValueError, TypeError, AttributeError, LookupError, EOFError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What `np.load` and reading its arrays raise: a flipped byte may fail in any of these ways."""
 
 
 def cache_dir() -> Path:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from routerlab.cues import CUES, cues
 from routerlab.embedding import Vectors
 from routerlab.errors import ClassifierError
-from routerlab.files import sha256_bytes, write_atomically
+from routerlab.files import BROKEN_ARCHIVE, sha256_bytes, write_atomically
 from routerlab.query import CLASSIFIED_CHARS
 from routerlab.surface import SURFACE, surface
 
@@ -121,7 +121,7 @@ class OutcomeModel:
         try:
             with np.load(path, allow_pickle=False) as kept:
                 parts = {field.name: kept[field.name] for field in fields(cls)}
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except BROKEN_ARCHIVE as error:
             raise ClassifierError(
                 f"no outcome model in {path}: run notebooks/05_cost_quality_frontier.ipynb"
             ) from error

@@ -28,9 +28,6 @@ from routerlab.embedding import Vectors
 from routerlab.files import write_atomically
 from routerlab.query import CLASSIFIED_CHARS
 
-CUE_WEIGHT = 0.15
-"""Size of the cues beside blocks of unit length: what is larger is regularised less."""
-
 NEIGHBOURS = 30
 SHARPNESS = 10.0
 FLOOR = 0.02
@@ -149,7 +146,8 @@ class TierModel:
     def save(self, path: Path) -> None:
         """Keep the numbers as one npz, whole or not at all."""
         parts: dict[str, Any] = {}
-        for name, value in self._fields():
+        for field in fields(self):
+            name, value = field.name, getattr(self, field.name)
             if isinstance(value, Terms):
                 text = "\n".join(value.names).encode()
                 parts[f"{name}.names"] = np.frombuffer(text, dtype=np.uint8)
@@ -161,7 +159,7 @@ class TierModel:
 
     @classmethod
     def load(cls, path: Path) -> TierModel:
-        """Read one; what NumPy raises where the file is no such npz, and `KeyError`."""
+        """Read one; `files.BROKEN_ARCHIVE` where the file is none."""
         with np.load(path, allow_pickle=False) as kept:
             parts: dict[str, Any] = {
                 field.name: _terms(kept, field.name) if field.type == "Terms" else kept[field.name]
@@ -172,9 +170,6 @@ class TierModel:
         for name in ("priors", "shares"):
             parts[name] = tuple(parts[name].tolist())
         return cls(**parts | {"estimator": str(parts["estimator"])})
-
-    def _fields(self) -> list[tuple[str, Any]]:
-        return [(field.name, getattr(self, field.name)) for field in fields(self)]
 
 
 def _terms(kept: Mapping[str, Any], name: str) -> Terms:

@@ -15,13 +15,22 @@ from routerlab.embedding import MiniLMEmbedder
 from routerlab.errors import ClassifierError
 from routerlab.files import sha256_file
 from routerlab.lab.baselines import guesses, length_features
-from routerlab.lab.fitting import Recipe, features, fit_linear, fit_on, fit_raw, gather, subset
+from routerlab.lab.fitting import (
+    CUE_WEIGHT,
+    Recipe,
+    features,
+    fit_linear,
+    fit_on,
+    fit_raw,
+    gather,
+    subset,
+)
 from routerlab.lab.queries import load_benchmark, load_training, undisputed
 from routerlab.lab.training import TRAFFIC_PRIORS, Tuning, calibrated, folds, reweighted, tune
 from routerlab.lab.vectors import KeptVectors
 from routerlab.policies import cheapest_mistake
 from routerlab.query import CLASSIFIED_CHARS
-from routerlab.tiermodel import CUE_WEIGHT, FLOOR, NEIGHBOURS, SHARPNESS, TierModel
+from routerlab.tiermodel import FLOOR, NEIGHBOURS, SHARPNESS, TierModel
 from routerlab.types import TIERS
 
 
@@ -273,7 +282,8 @@ def test_classifying_needs_neither_scikit_learn_nor_torch(model_dir, embedder):
     """They take seconds to import, which the first query would wait for."""
     asked = (
         "import sys; from pathlib import Path; from routerlab.classifier import load_classifier; "
-        f"load_classifier({embedder.id!r}, Path({str(model_dir)!r})); "
+        "import numpy as np; hi = ['hi'], np.ones((1, 384), dtype=np.float32); "
+        f"load_classifier({embedder.id!r}, Path({str(model_dir)!r})).predict_proba(*hi); "
         "print({'sklearn', 'torch', 'scipy'} & set(sys.modules))"
     )
     told = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)

@@ -98,9 +98,11 @@ def test_it_is_kept_and_found_again(model, evidence, embedder, tmp_path):
         OutcomeModel.load(path, "another")
     with pytest.raises(ClassifierError, match="05_cost"):
         OutcomeModel.load(tmp_path / "none.npz", embedder.id)
-    path.write_bytes(b"broken")
-    with pytest.raises(ClassifierError, match="05_cost"):
-        OutcomeModel.load(path, embedder.id)
+    whole = path.read_bytes()
+    for broken in (b"broken", whole[: len(whole) // 2], whole[:200] + b"?" * 99 + whole[299:]):
+        path.write_bytes(broken)
+        with pytest.raises(ClassifierError, match="05_cost"):
+            OutcomeModel.load(path, embedder.id)
 
 
 def test_the_policy_weighs_score_against_price(model, catalog, embedder):

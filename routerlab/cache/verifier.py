@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import math
 import threading
-import zipfile
-import zlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +20,7 @@ from numpy.typing import NDArray
 from routerlab.cache.evidence import NAMES, compare
 from routerlab.cache.reading import Reading, read
 from routerlab.errors import CacheFileError
-from routerlab.files import write_atomically
+from routerlab.files import BROKEN_ARCHIVE, write_atomically
 
 VERIFIER_FILE = "same_answer.npz"
 Floats = NDArray[np.float64]
@@ -145,11 +143,7 @@ def load_verifier(path: Path, embedder_id: str) -> SameAnswerVerifier | None:
         return None
     try:
         return _of(path, embedder_id)
-    # An archive with a flipped byte may fail in any of these ways.
-    except (
-        *(OSError, ValueError, TypeError, AttributeError, LookupError, EOFError, RuntimeError),
-        *(zipfile.BadZipFile, zlib.error),
-    ) as error:
+    except BROKEN_ARCHIVE as error:
         raise CacheFileError(
             f"{path} is no verifier of this version: run notebooks/03_calibrate_cache.ipynb, or "
             "delete the file to match by cosine alone"

@@ -21,12 +21,14 @@ from routerlab.embedding import Embedder, Vectors
 from routerlab.errors import ClassifierError
 from routerlab.lab.queries import LabelledQuery
 from routerlab.query import CLASSIFIED_CHARS
-from routerlab.tiermodel import CUE_WEIGHT, Terms, TierModel, ngrams, unit
+from routerlab.tiermodel import Terms, TierModel, ngrams, unit
 from routerlab.types import TIERS
 
 BLOCKS = ("embedding", "words", "ask words", "cues", "neighbours")
 VOTE = 0.5
 """Weight of the nearest training queries beside the linear model."""
+CUE_WEIGHT = 0.15
+"""Size of the cues beside blocks of unit length: what is larger is regularised less."""
 LEAST_TEXTS = 3
 """Training queries in which an n-gram must stand to count."""
 NEAR_DIMENSIONS = 96

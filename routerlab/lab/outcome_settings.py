@@ -152,11 +152,10 @@ def run_elsewhere(
     everything: Mapping[str, Prepared], seed: int
 ) -> dict[str, dict[str, list[Judged]]]:
     """`other_benchmarks_only` of each benchmark that has others of RouteLLM's two models."""
-    asked = {name: (one, of_the_pair(everything, name)) for name, one in everything.items()}
     asked = {
         name: (one, others)
-        for name, (one, others) in asked.items()
-        if one.outcomes.models == PAIR and others
+        for name, one in everything.items()
+        if one.outcomes.models == PAIR and (others := of_the_pair(everything, name))
     }
     found = each(partial(_elsewhere, seed), list(asked.values()), desc="elsewhere", unit="set")
     return dict(zip(asked, found, strict=True))
